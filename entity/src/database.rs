@@ -1,0 +1,158 @@
+//! Opening the database: SQLite or PostgreSQL, by URL.
+//!
+//! SQLite      write-ahead log with `synchronous = FULL`: what is committed survives a power cut. One connection
+//!             writes and a few read, so a reader never waits for a writer and a writer never meets SQLITE_BUSY.
+//!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
+//! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+/// Connections that read a SQLite file beside the one that writes.
+const SQLITE_READERS: u32 = 4;
+/// Longest wait for a connection of the pool, and for the lock of a SQLite file.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest that PostgreSQL works on one statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Neither `sqlite:` nor `postgres:`.
+    #[error("a database URL starts with `sqlite://` or `postgres://`")]
+    Scheme,
+    /// Another process works on the file.
+    #[error("another process has the database {} open; stop it, or choose another file", .0.display())]
+    InUse(PathBuf),
+    /// The lock file cannot be made.
+    #[error("cannot write beside the database {}", path.display())]
+    Lock {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The server does not answer, or refuses.
+    #[error("cannot connect to the database")]
+    Connect(#[source] DbErr),
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    _lock: Option<Arc<File>>,
+}
+
+impl Database {
+    /// Opens the database that `url` names with at most `connections` connections (PostgreSQL only).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: &str, connections: u32) -> Result<Self, OpenError> {
+        if let Some(path) = sqlite_path(url) {
+            return Self::open_sqlite(url, path).await;
+        }
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(OpenError::Scheme);
+        }
+        let mut options = options(url);
+        options
+            .max_connections(connections)
+            .min_connections(1)
+            .test_before_acquire(false)
+            .statement_timeout(STATEMENT_TIMEOUT);
+        options.map_sqlx_postgres_opts(|options| options.application_name("angarium"));
+        let pool = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
+        Ok(Self { write: pool.clone(), read: pool, _lock: None })
+    }
+
+    async fn open_sqlite(url: &str, path: PathBuf) -> Result<Self, OpenError> {
+        let lock = lock(&path)?;
+        let connect = |connections| {
+            let mut options = options(url);
+            options.max_connections(connections).min_connections(1);
+            options.map_sqlx_sqlite_opts(|options| {
+                options
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(ACQUIRE_TIMEOUT)
+            });
+            sea_orm::Database::connect(options)
+        };
+        let write = connect(1).await.map_err(OpenError::Connect)?;
+        let read = connect(SQLITE_READERS).await.map_err(OpenError::Connect)?;
+        Ok(Self { write, read, _lock: Some(Arc::new(lock)) })
+    }
+
+    /// Where rows are read outside of a transaction.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// Where single statements write.
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// A transaction that is going to write.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.write.begin_with_options(options).await
+    }
+
+    /// Which of the two it is.
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// Closes every connection. What is not committed is not stored.
+    pub async fn close(self) {
+        for (name, connection) in [("read", self.read), ("write", self.write)] {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, name, "a database connection did not close");
+            }
+        }
+    }
+}
+
+/// The file that a SQLite URL names, without its parameters.
+pub fn sqlite_path(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    Some(PathBuf::from(path.split('?').next().unwrap_or_default()))
+}
+
+fn options(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.sqlx_logging(false).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
+    options
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let failed = |source| OpenError::Lock { path: path.to_owned(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

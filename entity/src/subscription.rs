@@ -1,0 +1,73 @@
+//! Rules that send events of some types and channels to one endpoint.
+
+use sea_orm::entity::prelude::*;
+
+use crate::json::StringList;
+use crate::{ApiKeyId, EndpointId, RetryPolicy, SubscriptionId, Timestamp, WorkspaceId};
+
+pub mod event_filter;
+
+/// Most event types of a subscription.
+pub const EVENT_TYPES_MAX: usize = 100;
+/// Most channels of a subscription.
+pub const CHANNELS_MAX: usize = 10;
+/// Most bytes of `metadata`.
+pub const METADATA_BYTES_MAX: usize = 4096;
+/// Most characters of `owner_id`.
+pub const OWNER_ID_LEN_MAX: usize = 256;
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "subscription")]
+pub struct Model {
+    /// Key.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: SubscriptionId,
+    /// Its tenant.
+    pub workspace_id: WorkspaceId,
+    /// Where its events go.
+    pub endpoint_id: EndpointId,
+    /// Display name.
+    pub name: Option<String>,
+    /// Note for people.
+    pub description: Option<String>,
+    /// Who owns it, in the caller's words.
+    pub owner_id: Option<String>,
+    /// Names and patterns of event types.
+    pub event_types: StringList,
+    /// Channels whose events match; null matches every event.
+    pub channels: Option<StringList>,
+    /// Caller-defined data, as its text.
+    pub metadata: Option<String>,
+    /// When failed deliveries are tried again; null inherits from the workspace.
+    pub retry_policy: Option<RetryPolicy>,
+    /// The service of the event types.
+    pub service: Option<String>,
+    /// Switched on by its owner.
+    pub enabled: bool,
+    /// When it ends; null for never.
+    pub expires_at: Option<Timestamp>,
+    /// Grows with every change.
+    pub version: i32,
+    /// The key that made it.
+    pub created_by: Option<ApiKeyId>,
+    /// When it was made. Where several match one endpoint, the oldest decides.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When it was deleted; deliveries may still name it.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// No relations: what belongs to a subscription is read by its ID, many at once.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The live subscriptions of a workspace: where a query on behalf of a caller starts.
+    pub fn of(workspace: WorkspaceId) -> Select<Self> {
+        Self::find().filter(Column::WorkspaceId.eq(workspace)).filter(Column::DeletedAt.is_null())
+    }
+}

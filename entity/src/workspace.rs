@@ -1,0 +1,64 @@
+//! Tenants. Everything else belongs to exactly one.
+
+use std::time::Duration;
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait as _;
+
+use crate::{RetryPolicy, Timestamp, WorkspaceId};
+
+/// Most characters of an external identifier.
+pub const EXTERNAL_ID_LEN_MAX: usize = 256;
+/// Default of `hold_max_ms`: 30 days.
+pub const HOLD_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Default of `retention_ms`: 90 days.
+pub const RETENTION: Duration = Duration::from_secs(90 * 86_400);
+/// Default of `suspend_after_ms`: 5 days.
+pub const SUSPEND_AFTER: Duration = Duration::from_secs(5 * 86_400);
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "workspace")]
+pub struct Model {
+    /// Key.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: WorkspaceId,
+    /// The operator's own identifier, unique.
+    pub external_id: Option<String>,
+    /// Display name.
+    pub name: String,
+    /// Policy of subscriptions that set none; null for the standard one.
+    pub retry_policy: Option<RetryPolicy>,
+    /// How long a held delivery waits before it becomes EXHAUSTED.
+    pub hold_max_ms: i64,
+    /// How long events and deliveries are kept.
+    pub retention_ms: i64,
+    /// How long an endpoint may fail without a success before it is suspended.
+    pub suspend_after_ms: i64,
+    /// Grows in the transaction of every change to what matches an event: subscriptions and their endpoints.
+    /// A publish compares it with the version it matched by.
+    pub config_version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// No relations: what belongs to a workspace is read by its ID.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Grows `config_version` of a workspace; call it in the transaction of the change.
+///
+/// # Errors
+/// Those of the database.
+pub async fn bump_config_version(db: &impl ConnectionTrait, id: WorkspaceId) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::ConfigVersion, Expr::col(Column::ConfigVersion).add(1))
+        .filter(Column::Id.eq(id))
+        .exec(db)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,75 @@
+//! Endpoints, how they were, and their signing secrets.
+
+use sea_orm_migration::prelude::*;
+
+use crate::columns::{
+    big, big_null, bytes, drop_tables, flag, id, int, json, references, run, table, text, text_null, uuid, uuid_null,
+    word,
+};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut endpoint = table(
+            "endpoint",
+            [
+                id(),
+                uuid("workspace_id"),
+                int("shard"),
+                text_null("name"),
+                text_null("description"),
+                text("url"),
+                json("headers"),
+                word("body_format"),
+                word("ordering"),
+                int("max_in_flight"),
+                int("timeout_ms"),
+                word("signature_scheme"),
+                flag("inline"),
+                word("status"),
+                text_null("status_reason"),
+                big_null("held_until"),
+                int("version"),
+                uuid_null("created_by"),
+                big("created_at"),
+                big("updated_at"),
+                big_null("deleted_at"),
+            ],
+        );
+        manager
+            .create_table(endpoint.foreign_key(&mut references("endpoint", "workspace_id", "workspace")).take())
+            .await?;
+        let mut revision = table(
+            "endpoint_revision",
+            [uuid("endpoint_id"), int("version"), text("url"), json("headers"), word("body_format"), big("created_at")],
+        );
+        revision
+            .primary_key(Index::create().col(Alias::new("endpoint_id")).col(Alias::new("version")))
+            .foreign_key(&mut references("endpoint_revision", "endpoint_id", "endpoint"));
+        manager.create_table(revision).await?;
+        let mut secret = table(
+            "signing_secret",
+            [id(), uuid("endpoint_id"), bytes("sealed"), text("hint"), big("created_at"), big_null("expires_at")],
+        );
+        manager
+            .create_table(secret.foreign_key(&mut references("signing_secret", "endpoint_id", "endpoint")).take())
+            .await?;
+        run(
+            manager,
+            &[
+                "CREATE INDEX endpoint_workspace ON endpoint (workspace_id, created_at, id)",
+                "CREATE INDEX endpoint_workspace_name ON endpoint (workspace_id, name, id)",
+                "CREATE INDEX endpoint_workspace_updated ON endpoint (workspace_id, updated_at, id)",
+                "CREATE INDEX signing_secret_endpoint ON signing_secret (endpoint_id, created_at)",
+            ],
+        )
+        .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        drop_tables(manager, &["signing_secret", "endpoint_revision", "endpoint"]).await
+    }
+}
