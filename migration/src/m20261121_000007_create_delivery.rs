@@ -79,6 +79,8 @@ impl MigrationTrait for Migration {
                  WHERE status = 'PENDING' AND next_attempt_at IS NULL",
                 // What waits for a time.
                 "CREATE INDEX delivery_due ON delivery (shard, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
+                "CREATE INDEX delivery_endpoint_due ON delivery (endpoint_id, next_attempt_at) \
+                 WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_workspace ON delivery (workspace_id, created_at, id)",
                 "CREATE INDEX delivery_workspace_unusual ON delivery (workspace_id, status, created_at, id) \
                  WHERE status <> 'SUCCEEDED'",

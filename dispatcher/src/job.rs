@@ -1,0 +1,64 @@
+//! A delivery that is due, with all that its next attempt needs.
+
+use std::sync::Arc;
+
+use angarium_entity::attempt::Trigger;
+use angarium_entity::delivery::{self, DeliveryState, Status};
+use angarium_entity::{DeliveryId, EndpointId, SubscriptionId, Timestamp, event};
+
+/// A due delivery. The event is shared by all of its deliveries.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) endpoint_id: EndpointId,
+    pub(crate) subscription_id: SubscriptionId,
+    pub(crate) shard: i32,
+    /// Place in the line.
+    pub(crate) seq: i64,
+    /// Since when it could have gone out.
+    pub(crate) ready_at: Timestamp,
+    pub(crate) status: Status,
+    pub(crate) attempt_count: i32,
+    pub(crate) round: i32,
+    pub(crate) round_attempts: i32,
+    pub(crate) event: Arc<event::Model>,
+}
+
+impl Job {
+    pub(crate) fn new(row: &delivery::Model, event: Arc<event::Model>) -> Self {
+        Self {
+            delivery_id: row.id,
+            endpoint_id: row.endpoint_id,
+            subscription_id: row.subscription_id,
+            shard: row.shard,
+            seq: row.seq,
+            ready_at: row.next_attempt_at.unwrap_or(row.created_at),
+            status: row.status,
+            attempt_count: row.attempt_count,
+            round: row.round,
+            round_attempts: row.round_attempts,
+            event,
+        }
+    }
+
+    /// Why its next attempt is made.
+    pub(crate) fn trigger(&self) -> Trigger {
+        match (self.attempt_count, self.round_attempts) {
+            (0, _) => Trigger::Initial,
+            (_, 0) => Trigger::Manual,
+            _ => Trigger::Retry,
+        }
+    }
+
+    pub(crate) fn state(&self) -> DeliveryState {
+        match self.status {
+            Status::Pending => DeliveryState::Pending,
+            _ => DeliveryState::Retrying { next_attempt_at: self.ready_at },
+        }
+    }
+
+    /// Bytes that it holds in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<event::Model>() + self.event.payload.len()
+    }
+}

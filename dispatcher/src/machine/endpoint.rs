@@ -1,0 +1,326 @@
+//! What one endpoint does next.
+//!
+//! Line    first attempts, in publish order. Rows are the truth: when more wait than fit in memory (`more`), hints are
+//!         ignored and the line is read from the rows, always from their front, so that a row which became visible late
+//!         is not passed over. What the machine already has, or had while the rows were being read, is left out.
+//!         Hints that come during a read join behind what it brings. A hint for a place that the line has passed may be
+//!         one whose delivery is long done, so the rows are asked instead.
+//! Due     retries whose time has come. They share the slots with the line; who has been ready longest goes first.
+//! Slots   one request at a time (FIFO), or up to `max_in_flight` (NONE), each with a grant of the governor.
+//! Behind  results that were not yet made durable are bounded: beyond [`UNRECORDED_MAX`] nothing new starts.
+//! Held    while the endpoint is paused, suspended or asked to be left alone, nothing starts and nothing is kept:
+//!         the rows are read again when the hold ends.
+
+use std::collections::{BTreeMap, HashSet};
+
+use angarium_entity::delivery::Status;
+use angarium_entity::endpoint::Ordering;
+use angarium_entity::{DeliveryId, Timestamp};
+
+use crate::job::Job;
+
+/// Deliveries of the line, and of the due ones, that are kept in memory.
+pub(crate) const WINDOW: usize = 256;
+/// When fewer than this wait in memory and more in the rows, they are read.
+const LOW_WATER: usize = WINDOW / 4;
+/// Ended attempts whose results are not durable yet.
+pub(crate) const UNRECORDED_MAX: usize = 64;
+
+/// What the machine must know of its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) ordering: Ordering,
+    pub(crate) max_in_flight: usize,
+    pub(crate) hold: Hold,
+}
+
+/// Whether deliveries go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// They do.
+    No,
+    /// Not before then.
+    Until(Timestamp),
+    /// Not until somebody changes that.
+    Paused,
+}
+
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The rules, at the start and at every change.
+    Configured(Rules),
+    /// The endpoint, or all that it had to send, is gone.
+    Gone,
+    /// Just committed, in publish order. A hint: the rows say the same.
+    Arrived(Vec<Job>),
+    /// Something may wait in the rows.
+    Kicked,
+    /// What was read from the rows: the front of the line and what is due. `full` when there may be more of either.
+    Page { jobs: Vec<Job>, full: bool },
+    /// These retries are due. A hint as well.
+    Due(Vec<DeliveryId>),
+    /// A grant that was waited for.
+    Granted,
+    /// A request ended. What comes next depends on what its end says of the endpoint.
+    Finished { delivery: DeliveryId, hold: Option<Hold> },
+    /// The result of an ended attempt is durable.
+    Recorded(DeliveryId),
+    /// Start nothing more.
+    Drain,
+    /// Look again: time has passed.
+    Tick,
+}
+
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Ask the governor for a grant; the answer is [`Input::Granted`], now or later.
+    Ask,
+    /// Give a grant back.
+    Release,
+    /// Send this. Uses up a grant until [`Input::Finished`].
+    Start(Job),
+    /// Read the front of the line and what is due, at most so many of each.
+    Read { limit: usize },
+    /// Come back at this time.
+    WakeAt(Timestamp),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct EndpointMachine {
+    rules: Option<Rules>,
+    /// First attempts by their place in publish order.
+    line: BTreeMap<i64, Job>,
+    /// Due retries by time; ties by id.
+    due: BTreeMap<(Timestamp, DeliveryId), Job>,
+    /// Ids of all jobs in `line` and `due`.
+    waiting: HashSet<DeliveryId>,
+    in_flight: HashSet<DeliveryId>,
+    unrecorded: HashSet<DeliveryId>,
+    /// Whether the rows may hold what memory does not.
+    more: bool,
+    /// A read is under way.
+    reading: bool,
+    /// Something was left to the rows since that read was asked for.
+    missed: bool,
+    /// Recorded since that read was asked for: it may still show them as open.
+    settled: HashSet<DeliveryId>,
+    /// Arrived since that read was asked for.
+    late: Vec<Job>,
+    /// The last place of the line that was started.
+    passed: i64,
+    asked: usize,
+    draining: bool,
+    woken_at: Option<Timestamp>,
+}
+
+impl EndpointMachine {
+    /// A machine that reads its line from the rows first: nobody knows what waited there while it did not exist.
+    pub(crate) fn new() -> Self {
+        Self { more: true, ..Self::default() }
+    }
+
+    /// Takes one input at `now` and says what to do. `room` is how many jobs may be kept in memory.
+    pub(crate) fn step(&mut self, now: Timestamp, room: usize, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Configured(rules) => {
+                self.rules = Some(rules);
+                self.more = true;
+                self.missed = true;
+            }
+            Input::Gone => self.forget(),
+            Input::Arrived(jobs) => jobs.into_iter().for_each(|job| self.arrive(job, room)),
+            Input::Kicked => self.leave_to_rows(),
+            Input::Page { jobs, full } => self.take_page(jobs, full),
+            Input::Due(ids) => {
+                if !ids.iter().all(|id| self.waiting.contains(id)) {
+                    self.leave_to_rows();
+                }
+            }
+            Input::Granted => self.take_grant(now, &mut outputs),
+            Input::Finished { delivery, hold } => {
+                self.in_flight.remove(&delivery);
+                self.unrecorded.insert(delivery);
+                if let (Some(hold), Some(rules)) = (hold, self.rules.as_mut()) {
+                    rules.hold = hold;
+                }
+            }
+            Input::Recorded(delivery) => {
+                self.unrecorded.remove(&delivery);
+                if self.reading {
+                    self.settled.insert(delivery);
+                }
+            }
+            Input::Drain => self.draining = true,
+            Input::Tick => self.woken_at = None,
+        }
+        self.go_on(now, room, &mut outputs);
+        outputs
+    }
+
+    /// Whether it may be forgotten: nothing is left to do that the rows do not know. While the endpoint is held the
+    /// rows wait, and memory need not.
+    pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
+        let nothing_waits = self.waiting.is_empty() && !self.more;
+        self.is_settled() && !self.reading && self.asked == 0 && (nothing_waits || self.is_held(now))
+    }
+
+    fn is_held(&self, now: Timestamp) -> bool {
+        self.rules.is_some_and(|rules| match rules.hold {
+            Hold::No => false,
+            Hold::Until(at) => now < at,
+            Hold::Paused => true,
+        })
+    }
+
+    /// Whether no request runs and every result is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty() && self.unrecorded.is_empty()
+    }
+
+    pub(crate) fn is_in_flight(&self, delivery: DeliveryId) -> bool {
+        self.in_flight.contains(&delivery)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn knows(&self, id: DeliveryId) -> bool {
+        self.waiting.contains(&id) || self.in_flight.contains(&id) || self.unrecorded.contains(&id)
+    }
+
+    fn forget(&mut self) {
+        self.line.clear();
+        self.due.clear();
+        self.waiting.clear();
+        self.rules = None;
+        self.more = false;
+    }
+
+    fn leave_to_rows(&mut self) {
+        self.more = true;
+        self.missed = true;
+    }
+
+    fn arrive(&mut self, job: Job, room: usize) {
+        if self.knows(job.delivery_id) {
+            return;
+        }
+        if self.reading && self.late.len() < room {
+            self.late.push(job);
+        } else if self.more || self.line.len() >= room || job.seq <= self.passed {
+            self.leave_to_rows();
+        } else {
+            self.keep(job);
+        }
+    }
+
+    fn keep(&mut self, job: Job) {
+        if self.knows(job.delivery_id) {
+            return;
+        }
+        self.waiting.insert(job.delivery_id);
+        if job.status == Status::Pending {
+            self.line.insert(job.seq, job);
+        } else {
+            self.due.insert((job.ready_at, job.delivery_id), job);
+        }
+    }
+
+    fn take_page(&mut self, jobs: Vec<Job>, full: bool) {
+        self.reading = false;
+        let settled = std::mem::take(&mut self.settled);
+        for job in jobs {
+            if !settled.contains(&job.delivery_id) {
+                self.keep(job);
+            }
+        }
+        self.more = full || self.missed;
+        for job in std::mem::take(&mut self.late) {
+            if !settled.contains(&job.delivery_id) {
+                self.arrive(job, WINDOW);
+            }
+        }
+    }
+
+    fn take_grant(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.asked -= 1;
+        let room_for_one = self.slots(now).is_some_and(|slots| self.in_flight.len() < slots);
+        match if room_for_one { self.pop() } else { None } {
+            Some(job) => {
+                self.in_flight.insert(job.delivery_id);
+                outputs.push(Output::Start(job));
+            }
+            None => outputs.push(Output::Release),
+        }
+    }
+
+    /// How many requests may run at once; none while nothing may start.
+    fn slots(&self, now: Timestamp) -> Option<usize> {
+        let rules = self.rules?;
+        if self.draining || self.is_held(now) || self.unrecorded.len() >= UNRECORDED_MAX {
+            return None;
+        }
+        Some(if rules.ordering == Ordering::None { rules.max_in_flight } else { 1 })
+    }
+
+    /// Who has been ready longest: the head of the line, or the first of the due.
+    fn pop(&mut self) -> Option<Job> {
+        let head = self.line.first_key_value().map(|(_, job)| job.ready_at);
+        let first_due = self.due.first_key_value().map(|(&(at, _), _)| at);
+        let job = match (head, first_due) {
+            (Some(head), Some(due)) if due < head => self.due.pop_first().map(|(_, job)| job),
+            (Some(_), _) => {
+                let (seq, job) = self.line.pop_first()?;
+                self.passed = self.passed.max(seq);
+                Some(job)
+            }
+            (None, _) => self.due.pop_first().map(|(_, job)| job),
+        }?;
+        self.waiting.remove(&job.delivery_id);
+        Some(job)
+    }
+
+    fn go_on(&mut self, now: Timestamp, room: usize, outputs: &mut Vec<Output>) {
+        if self.rules.is_none() || self.draining {
+            return;
+        }
+        if self.is_held(now) {
+            // The rows keep what waits; when the hold ends they are read in order.
+            if !self.waiting.is_empty() {
+                self.line.clear();
+                self.due.clear();
+                self.waiting.clear();
+            }
+            self.leave_to_rows();
+            if let Some(Rules { hold: Hold::Until(at), .. }) = self.rules {
+                if self.woken_at != Some(at) {
+                    self.woken_at = Some(at);
+                    outputs.push(Output::WakeAt(at));
+                }
+            }
+            return;
+        }
+        if let Some(slots) = self.slots(now) {
+            let wanted = slots.saturating_sub(self.in_flight.len()).min(self.waiting.len());
+            for _ in self.asked..wanted {
+                self.asked += 1;
+                outputs.push(Output::Ask);
+            }
+        }
+        if self.more && !self.reading && self.waiting.len() < LOW_WATER {
+            self.reading = true;
+            self.missed = false;
+            let known = self.waiting.len() + self.in_flight.len() + self.unrecorded.len();
+            outputs.push(Output::Read { limit: room.clamp(1, WINDOW) + known });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

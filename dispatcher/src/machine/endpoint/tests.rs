@@ -1,0 +1,279 @@
+//! The machine against a small world: rows that change, hints that come late, reads that see an older state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_entity::json::StringList;
+use angarium_entity::{EndpointId, EventId, SubscriptionId, WorkspaceId, event};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+const FIFO: Rules = Rules { ordering: Ordering::Fifo, max_in_flight: 1, hold: Hold::No };
+
+fn job(seq: i64) -> Job {
+    let event = event::Model {
+        id: EventId::new(NOW),
+        workspace_id: WorkspaceId::new(NOW),
+        event_type: "x".to_owned(),
+        payload: "{}".to_owned(),
+        channels: StringList::default(),
+        idempotency_key: None,
+        occurred_at: NOW,
+        test: false,
+        created_at: NOW,
+    };
+    Job {
+        delivery_id: DeliveryId::new(NOW),
+        endpoint_id: EndpointId::new(NOW),
+        subscription_id: SubscriptionId::new(NOW),
+        shard: 0,
+        seq,
+        ready_at: NOW,
+        status: Status::Pending,
+        attempt_count: 0,
+        round: 1,
+        round_attempts: 0,
+        event: Arc::new(event),
+    }
+}
+
+fn retry(ready_at: Timestamp) -> Job {
+    Job { status: Status::Retrying, ready_at, attempt_count: 1, round_attempts: 1, ..job(0) }
+}
+
+/// A machine whose every question for a grant is answered at once.
+struct World {
+    machine: EndpointMachine,
+    now: Timestamp,
+    started: Vec<Job>,
+    reads: Vec<usize>,
+    releases: usize,
+    wake_at: Option<Timestamp>,
+}
+
+impl World {
+    /// Configured, and told that no rows wait.
+    fn new(rules: Rules) -> Self {
+        let mut world = Self {
+            machine: EndpointMachine::new(),
+            now: NOW,
+            started: vec![],
+            reads: vec![],
+            releases: 0,
+            wake_at: None,
+        };
+        world.give(Input::Configured(rules));
+        world.give(Input::Page { jobs: vec![], full: false });
+        world.reads.clear();
+        world
+    }
+
+    fn give(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for output in self.machine.step(self.now, WINDOW, input) {
+                match output {
+                    Output::Ask => inputs.push(Input::Granted),
+                    Output::Release => self.releases += 1,
+                    Output::Start(job) => self.started.push(job),
+                    Output::Read { limit } => self.reads.push(limit),
+                    Output::WakeAt(at) => self.wake_at = Some(at),
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, job: &Job) {
+        self.give(Input::Finished { delivery: job.delivery_id, hold: None });
+        self.give(Input::Recorded(job.delivery_id));
+    }
+
+    /// Finishes whatever is started until nothing starts any more; answers the places in the order of starting.
+    fn run(&mut self) -> Vec<i64> {
+        let mut places = Vec::new();
+        while !self.started.is_empty() {
+            let job = self.started.remove(0);
+            places.push(job.seq);
+            self.finish(&job);
+        }
+        places
+    }
+}
+
+#[test]
+fn fifo_sends_one_at_a_time_in_publish_order() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Arrived((1..=20).map(job).collect()));
+    assert_eq!(world.started.len(), 1);
+    assert_eq!(world.run(), Vec::from_iter(1..=20));
+    assert!(world.machine.is_idle(NOW) && world.reads.is_empty());
+}
+
+#[test]
+fn without_order_as_many_run_as_are_allowed() {
+    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 3, hold: Hold::No });
+    world.give(Input::Arrived((1..=5).map(job).collect()));
+    assert_eq!(world.started.len(), 3);
+    let first = world.started.remove(0);
+    world.finish(&first);
+    assert_eq!(world.started.len(), 3);
+    assert_eq!(world.run().len(), 4);
+}
+
+#[test]
+fn a_retry_that_was_ready_earlier_goes_before_the_line_and_a_later_one_behind_its_head() {
+    let mut world = World::new(FIFO);
+    let (early, late) = (retry(NOW - Duration::from_secs(1)), retry(NOW + Duration::from_secs(1)));
+    let busy = job(1);
+    world.give(Input::Arrived(vec![busy.clone()]));
+    world.give(Input::Arrived(vec![job(2), job(3)]));
+    world.give(Input::Due(vec![early.delivery_id, late.delivery_id]));
+    world.give(Input::Page { jobs: vec![early, late], full: false });
+    assert_eq!(world.run(), [1, 0, 2, 3, 0]);
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_read_from_the_rows_in_order() {
+    let mut world = World::new(FIFO);
+    let mut rows: BTreeMap<i64, Job> = (1..=1_000).map(|seq| (seq, job(seq))).collect();
+    for chunk in Vec::from_iter(rows.values().cloned()).chunks(100) {
+        world.give(Input::Arrived(chunk.to_vec()));
+    }
+    let mut places = Vec::new();
+    while !world.started.is_empty() {
+        let done = world.started.remove(0);
+        places.push(done.seq);
+        world.give(Input::Finished { delivery: done.delivery_id, hold: None });
+        rows.remove(&done.seq);
+        world.give(Input::Recorded(done.delivery_id));
+        if let Some(limit) = world.reads.pop() {
+            let jobs: Vec<_> = rows.values().take(limit).cloned().collect();
+            let full = jobs.len() == limit;
+            world.give(Input::Page { jobs, full });
+        }
+    }
+    assert_eq!(places, Vec::from_iter(1..=1_000));
+    assert!(world.machine.is_idle(NOW));
+}
+
+#[test]
+fn a_read_that_shows_an_older_state_repeats_nothing() {
+    let mut world = World::new(FIFO);
+    let [running, next] = [job(1), job(2)];
+    world.give(Input::Arrived(vec![running.clone()]));
+    world.give(Input::Kicked);
+    assert_eq!(world.reads.len(), 1);
+    world.started.clear();
+    world.finish(&running);
+    world.give(Input::Page { jobs: vec![running, next], full: false });
+    assert_eq!(world.run(), [2]);
+}
+
+#[test]
+fn a_hint_that_comes_after_its_delivery_is_done_is_checked_against_the_rows() {
+    let mut world = World::new(FIFO);
+    let done = job(1);
+    world.give(Input::Arrived(vec![done.clone()]));
+    assert_eq!(world.run(), [1]);
+    world.give(Input::Arrived(vec![done]));
+    assert!(world.started.is_empty());
+    assert_eq!(world.reads.len(), 1);
+    world.give(Input::Page { jobs: vec![], full: false });
+    assert!(world.machine.is_idle(NOW));
+}
+
+#[test]
+fn hints_during_a_read_join_behind_what_it_brings() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Kicked);
+    world.give(Input::Arrived(vec![job(3)]));
+    assert!(world.started.is_empty());
+    world.give(Input::Page { jobs: vec![job(1), job(2)], full: false });
+    assert_eq!(world.run(), [1, 2, 3]);
+}
+
+#[test]
+fn a_kick_during_a_read_is_not_lost() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Kicked);
+    world.give(Input::Kicked);
+    assert_eq!(world.reads.len(), 1);
+    world.give(Input::Page { jobs: vec![], full: false });
+    assert_eq!(world.reads.len(), 2);
+}
+
+#[test]
+fn a_retry_by_hand_whose_last_result_is_not_confirmed_yet_is_read_from_the_rows() {
+    let mut world = World::new(FIFO);
+    let failed = job(1);
+    world.give(Input::Arrived(vec![failed.clone()]));
+    world.started.clear();
+    world.give(Input::Finished { delivery: failed.delivery_id, hold: None });
+    world.give(Input::Due(vec![failed.delivery_id]));
+    world.give(Input::Recorded(failed.delivery_id));
+    world.give(Input::Page { jobs: vec![], full: false });
+    let again = Job { status: Status::Retrying, attempt_count: 1, ..failed };
+    if !world.reads.is_empty() {
+        world.give(Input::Kicked);
+    }
+    world.give(Input::Page { jobs: vec![again], full: false });
+    assert_eq!(world.started.len(), 1);
+}
+
+#[test]
+fn while_held_nothing_starts_and_afterwards_the_rows_are_read_again() {
+    let mut world = World::new(FIFO);
+    let asked = job(1);
+    world.give(Input::Arrived(vec![asked.clone(), job(2)]));
+    world.started.clear();
+    let until = NOW + Duration::from_secs(60);
+    world.give(Input::Finished { delivery: asked.delivery_id, hold: Some(Hold::Until(until)) });
+    world.give(Input::Recorded(asked.delivery_id));
+    world.give(Input::Arrived(vec![job(3)]));
+    assert!(world.started.is_empty() && world.machine.waiting() == 0);
+    assert_eq!(world.wake_at, Some(until));
+    assert!(world.machine.is_idle(NOW), "the rows remember what waits");
+    world.now = until;
+    world.give(Input::Tick);
+    world.give(Input::Page { jobs: vec![job(2), job(3)], full: false });
+    assert_eq!(world.run(), [2, 3]);
+}
+
+#[test]
+fn a_pause_holds_until_the_rules_change_and_a_late_grant_is_given_back() {
+    let mut world = World::new(FIFO);
+    assert!(matches!(world.machine.step(NOW, WINDOW, Input::Arrived(vec![job(1)]))[..], [Output::Ask]));
+    world.give(Input::Configured(Rules { hold: Hold::Paused, ..FIFO }));
+    world.give(Input::Granted);
+    assert_eq!((world.releases, world.started.len()), (1, 0));
+    world.give(Input::Configured(FIFO));
+    world.give(Input::Page { jobs: vec![job(1)], full: false });
+    assert_eq!(world.run(), [1]);
+}
+
+#[test]
+fn too_many_results_that_are_not_durable_stop_the_line() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Arrived((1..=200).map(job).collect()));
+    let mut unrecorded = Vec::new();
+    while let Some(job) = world.started.pop() {
+        world.give(Input::Finished { delivery: job.delivery_id, hold: None });
+        unrecorded.push(job);
+    }
+    assert_eq!(unrecorded.len(), UNRECORDED_MAX);
+    world.give(Input::Recorded(unrecorded[0].delivery_id));
+    assert_eq!(world.started.len(), 1);
+}
+
+#[test]
+fn while_draining_what_runs_may_end_and_nothing_else_starts() {
+    let mut world = World::new(FIFO);
+    let running = job(1);
+    world.give(Input::Arrived(vec![running.clone(), job(2)]));
+    world.give(Input::Drain);
+    assert!(!world.machine.is_settled());
+    world.started.clear();
+    world.finish(&running);
+    assert!(world.started.is_empty() && world.machine.is_settled());
+}

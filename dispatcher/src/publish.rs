@@ -1,0 +1,55 @@
+//! What is published, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_entity::{Timestamp, WorkspaceId, event};
+
+/// An event to publish, checked by the caller: its type exists and its payload is within the limit.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Its tenant.
+    pub workspace_id: WorkspaceId,
+    /// Name of its type.
+    pub event_type: String,
+    /// The payload as its JSON text.
+    pub payload: String,
+    /// Channels that it belongs to.
+    pub channels: Vec<String>,
+    /// When it happened; defaults to now.
+    pub occurred_at: Option<Timestamp>,
+    /// Makes the publish safe to repeat.
+    pub idempotency_key: Option<String>,
+}
+
+/// A committed event: it and its deliveries are stored.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The event; the first one, if the key was seen before.
+    pub event: Arc<event::Model>,
+    /// Whether the idempotency key was seen before, with the same content.
+    pub duplicate: bool,
+}
+
+/// Why an event was not published. Nothing of it is stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The key was used with another type, payload or channels.
+    #[error("the idempotency key was used with another event")]
+    IdempotencyMismatch,
+    /// There is no such workspace.
+    #[error("the workspace does not exist")]
+    UnknownWorkspace,
+    /// More events wait to be committed than may.
+    #[error("too many events wait to be committed; try again in {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The dispatcher is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The database did not take it, or did not say whether it did.
+    #[error("the database did not confirm the event")]
+    Database(#[source] Arc<sea_orm::DbErr>),
+}

@@ -1,0 +1,212 @@
+//! The HTTP client: no redirects, no proxy from the environment, no decompression, one deadline over all, a body
+//! that is read to a cap.
+//!
+//! One client for each arbiter, made on its thread: a pooled connection belongs to the runtime that opened it, and a
+//! request on it from another runtime hangs until its timeout (seekers find it as reqwest#2501).
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use angarium_entity::attempt::{ErrorCode, FAILURE_BODY_BYTES_MAX, SUCCESS_BODY_BYTES_MAX};
+use angarium_entity::endpoint::{Header, Headers};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use tokio::runtime::Handle;
+use url::Url;
+
+pub mod address_guard;
+mod resolver;
+
+use address_guard::{AddressGuard, ForbiddenAddress};
+use resolver::{GuardedResolver, ResolveError};
+
+/// Longest wait for a connection, name look-up and TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An unused connection is closed after this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Unused connections kept for each host.
+const IDLE_PER_HOST: usize = 4;
+/// Bytes of a response that are read; reading on keeps the connection usable, but not at any price.
+const BODY_READ_MAX: usize = 64 * 1024;
+/// Response headers that are kept, and their bytes together.
+const HEADERS_KEPT_MAX: (usize, usize) = (32, 4096);
+/// A connection that breaks this soon after a request was written on it had been closed while it lay in the pool.
+const STALE_CONNECTION_WITHIN: Duration = Duration::from_secs(1);
+
+/// A request to an endpoint, complete.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+    pub(crate) timeout: Duration,
+}
+
+/// What came back, as far as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) body: String,
+    pub(crate) body_truncated: bool,
+}
+
+/// No complete answer came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+/// The client of one arbiter.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    client: Client,
+    guard: Arc<AddressGuard>,
+}
+
+impl Transport {
+    /// Call it on the thread that will send. `runtime` resolves names.
+    pub(crate) fn new(guard: Arc<AddressGuard>, runtime: Handle) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .dns_resolver(Arc::new(GuardedResolver::new(guard.clone(), runtime)))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .tcp_nodelay(true)
+            .http1_only()
+            .build()?;
+        Ok(Self { client, guard })
+    }
+
+    /// Sends `request` and reads the answer, all within its timeout.
+    ///
+    /// A connection that its other end had already closed is told apart from a receiver that failed: the request is
+    /// sent once more, on a new connection, as the same attempt.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Answer, Failure> {
+        // A literal address never reaches the resolver, so it is checked here, before every attempt.
+        self.guard.check_url(&request.url).map_err(|forbidden| forbidden_address(&forbidden))?;
+        let started = Instant::now();
+        let exchange = async {
+            match self.exchange(request).await {
+                Err(error) if is_stale_connection(&error) && started.elapsed() < STALE_CONNECTION_WITHIN => {
+                    self.exchange(request).await
+                }
+                answered => answered,
+            }
+        };
+        match tokio::time::timeout(request.timeout, exchange).await {
+            Ok(answered) => answered.map_err(|error| explain(&error)),
+            Err(_) => Err(timed_out(request.timeout)),
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Answer, reqwest::Error> {
+        let mut outgoing = self.client.post(request.url.clone());
+        for (name, value) in &request.headers {
+            outgoing = outgoing.header(name, value);
+        }
+        read(outgoing.body(request.body.clone()).send().await?).await
+    }
+}
+
+async fn read(mut response: Response) -> Result<Answer, reqwest::Error> {
+    let status = response.status();
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let headers = kept_headers(response.headers());
+    let keep = if status.is_success() { SUCCESS_BODY_BYTES_MAX } else { FAILURE_BODY_BYTES_MAX };
+    let (mut kept, mut read, mut truncated) = (Vec::new(), 0, false);
+    // What lies beyond the cap stays unread, which closes the connection.
+    while read <= BODY_READ_MAX {
+        let Some(chunk) = response.chunk().await? else { break };
+        read += chunk.len();
+        let room = keep - kept.len();
+        truncated |= chunk.len() > room;
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    // PostgreSQL refuses NUL in text.
+    let body = String::from_utf8_lossy(&kept).replace('\0', "\u{fffd}");
+    Ok(Answer { status: status.as_u16(), headers, retry_after, body, body_truncated: truncated })
+}
+
+fn kept_headers(headers: &http::HeaderMap) -> Headers {
+    let (count_max, bytes_max) = HEADERS_KEPT_MAX;
+    let mut bytes = 0;
+    let kept = headers.iter().take(count_max).map_while(|(name, value)| {
+        bytes += name.as_str().len() + value.len();
+        let value = String::from_utf8_lossy(value.as_bytes()).replace('\0', "\u{fffd}");
+        (bytes <= bytes_max).then(|| Header { name: name.as_str().to_owned(), value })
+    });
+    Headers(kept.collect())
+}
+
+fn is_stale_connection(error: &reqwest::Error) -> bool {
+    if error.is_connect() || error.is_timeout() {
+        return false;
+    }
+    find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message)
+        || find::<std::io::Error>(error).is_some_and(|error| {
+            matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+        })
+}
+
+/// Tells what went wrong, in words for the owner of the endpoint.
+fn explain(error: &reqwest::Error) -> Failure {
+    if let Some(ResolveError::Forbidden(forbidden)) = find::<ResolveError>(error) {
+        return forbidden_address(forbidden);
+    }
+    let code = if find::<ResolveError>(error).is_some() {
+        ErrorCode::Dns
+    } else if error.is_timeout() {
+        ErrorCode::Timeout
+    } else if find::<rustls::Error>(error).is_some() {
+        ErrorCode::Tls
+    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        ErrorCode::Protocol
+    } else {
+        ErrorCode::Connection
+    };
+    Failure { code, message: chain(error) }
+}
+
+fn forbidden_address(forbidden: &ForbiddenAddress) -> Failure {
+    Failure { code: ErrorCode::ForbiddenAddress, message: forbidden.to_string() }
+}
+
+fn timed_out(timeout: Duration) -> Failure {
+    Failure { code: ErrorCode::Timeout, message: format!("no complete response within {} ms", timeout.as_millis()) }
+}
+
+/// The causes without the outermost, which would repeat the URL.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let separator = if text.is_empty() { "" } else { ": " };
+        write!(text, "{separator}{error}").expect("a String takes every write");
+        cause = error.source();
+    }
+    if text.is_empty() { "the request failed".to_owned() } else { text }
+}
+
+/// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
+fn find<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
