@@ -9,7 +9,7 @@ use angarium_entity::retry_policy::{RETRY_AFTER_MAX, RetryPolicy};
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// 2xx.
     Delivered,
     /// Try again; the receiver may have asked to be left alone for a while.
@@ -24,7 +24,7 @@ pub enum Verdict {
 }
 
 /// Judges the status of a complete response. `retry_after` is that header's value.
-pub fn judge(status: u16, retry_after: Option<&str>, now: Timestamp) -> Verdict {
+pub(crate) fn judge(status: u16, retry_after: Option<&str>, now: Timestamp) -> Verdict {
     match status {
         200..=299 => Verdict::Delivered,
         300..=399 => Verdict::Retry { code: ErrorCode::Redirect, hold: None },
@@ -57,7 +57,7 @@ fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// Where a delivery goes after a failed attempt, the `round_attempts`-th of its round, that ended at `now`.
 /// `jitter` is in `0.0..1.0`.
-pub fn after_failure(
+pub(crate) fn after_failure(
     state: DeliveryState,
     policy: &RetryPolicy,
     round_attempts: u16,

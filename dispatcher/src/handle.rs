@@ -2,24 +2,37 @@
 
 use std::sync::Arc;
 
-use angarium_entity::{DeliveryId, EndpointId, WorkspaceId, change_log, delivery};
+use angarium_entity::clock::SharedClock;
+use angarium_entity::{Database, DeliveryId, EndpointId, WorkspaceId, change_log, delivery};
 use sea_orm::DbErr;
 use tokio::sync::broadcast;
 
-use crate::{NewEvent, PublishError, Published};
+use crate::actor::Hubs;
+use crate::actor::hub::{AreInFlight, HubReport, Observe};
+use crate::publish::{NewEvent, PublishError, Published};
+use crate::store::ingest::Ingest;
+use crate::store::retry;
+use crate::transport::address_guard::{AddressGuard, ForbiddenAddress};
 
 /// A cheap handle on a running dispatcher.
-#[derive(Clone, Debug)]
-pub struct DispatcherHandle {}
+#[derive(Clone)]
+pub struct DispatcherHandle {
+    db: Database,
+    clock: SharedClock,
+    ingest: Ingest,
+    hubs: Hubs,
+    changes: broadcast::Sender<Arc<change_log::Model>>,
+    guard: Arc<AddressGuard>,
+}
 
-/// Why a delivery was not retried by hand.
+/// Why a delivery was not retried by hand. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
     /// No such delivery in the workspace.
     #[error("the delivery does not exist")]
     NotFound,
-    /// Pending or in flight.
-    #[error("the delivery is {0}; it can be retried once it is RETRYING or final, and not while a request is running")]
+    /// Pending, in flight, or without its event.
+    #[error("the delivery is {0}; it can be retried while it is RETRYING or final, and no request is running")]
     NotRetryable(&'static str),
     /// The database failed.
     #[error("the database failed")]
@@ -27,42 +40,105 @@ pub enum RetryError {
 }
 
 impl DispatcherHandle {
-    /// Publishes one event. When this answers, the event and its deliveries are committed.
-    pub async fn publish(&self, event: NewEvent) -> Result<Published, PublishError> {
-        let _ = event;
-        unimplemented!()
+    pub(crate) fn new(
+        db: Database,
+        clock: SharedClock,
+        ingest: Ingest,
+        hubs: Hubs,
+        changes: broadcast::Sender<Arc<change_log::Model>>,
+        guard: AddressGuard,
+    ) -> Self {
+        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard) }
     }
 
-    /// Publishes events that were given together; those that are taken are committed in one transaction and keep their order.
+    /// Publishes one event. When this answers, the event and its deliveries are committed.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is stored then.
+    pub async fn publish(&self, event: NewEvent) -> Result<Published, PublishError> {
+        let mut outcomes = self.ingest.publish(vec![event]).await;
+        outcomes.pop().unwrap_or(Err(PublishError::Stopping))
+    }
+
+    /// Publishes events that were given together. Each is taken or refused on its own; those that are taken are committed
+    /// in one transaction and keep their order. Answers in the order of `events`.
     pub async fn publish_batch(&self, events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
-        let _ = events;
-        unimplemented!()
+        self.ingest.publish(events).await
     }
 
     /// Tries a delivery again now, with a fresh round of its policy.
+    ///
+    /// # Errors
+    /// [`RetryError`]; nothing is changed then.
     pub async fn retry(&self, workspace: WorkspaceId, id: DeliveryId) -> Result<delivery::Model, RetryError> {
-        let _ = (workspace, id);
-        unimplemented!()
+        use sea_orm::{ColumnTrait, QueryFilter};
+        let row = delivery::Entity::of(workspace).filter(delivery::Column::Id.eq(id)).one(self.db.read()).await?;
+        let endpoint = row.ok_or(RetryError::NotFound)?.endpoint_id;
+        if self.in_flight(&[(endpoint, id)]).await == [true] {
+            return Err(RetryError::NotRetryable("in flight"));
+        }
+        let (row, changes) = retry::retry(&self.db, workspace, id, self.clock.now()).await?;
+        self.hubs.remind(row.next_attempt_at.map(|at| (at, row.endpoint_id, row.id)));
+        for change in changes {
+            // Nobody watching is not an error.
+            let _ = self.changes.send(change);
+        }
+        Ok(row)
     }
 
-    /// Tells the actor of an endpoint that its settings, or those of its subscriptions, have changed (after the commit).
+    /// Tells the actor of an endpoint that its settings, or those of its subscriptions, have changed. Call it after the
+    /// commit.
     pub fn endpoint_changed(&self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.hubs.reload(endpoint);
     }
 
     /// Whether each delivery has a request running on this node, in the order of the question.
     pub async fn in_flight(&self, deliveries: &[(EndpointId, DeliveryId)]) -> Vec<bool> {
-        vec![false; deliveries.len()]
+        let mut answer = vec![false; deliveries.len()];
+        for port in self.hubs.all() {
+            let (places, ids): (Vec<_>, Vec<_>) = deliveries
+                .iter()
+                .enumerate()
+                .filter(|(_, (endpoint, _))| self.hubs.of(*endpoint).addr == port.addr)
+                .map(|(place, (_, delivery))| (place, *delivery))
+                .unzip();
+            if ids.is_empty() {
+                continue;
+            }
+            // A hub that has ended runs nothing.
+            for (place, running) in places.into_iter().zip(port.addr.send(AreInFlight(ids)).await.unwrap_or_default()) {
+                answer[place] = running;
+            }
+        }
+        answer
     }
 
     /// Rows of the change log as they are committed. A receiver that lags reads the log instead.
     pub fn changes(&self) -> broadcast::Receiver<Arc<change_log::Model>> {
-        unimplemented!()
+        self.changes.subscribe()
     }
 
-    /// Whether endpoints at this URL may be connected to, as far as the URL itself tells.
-    pub fn check_url(&self, url: &url::Url) -> Result<(), crate::ForbiddenAddress> {
-        let _ = url;
-        Ok(())
+    /// Whether an endpoint at this URL may be connected to, as far as the URL itself tells: the address of a name is
+    /// checked at every connection.
+    ///
+    /// # Errors
+    /// [`ForbiddenAddress`].
+    pub fn check_url(&self, url: &url::Url) -> Result<(), ForbiddenAddress> {
+        self.guard.check_url(url)
+    }
+
+    /// What each hub is doing.
+    pub async fn observe(&self) -> Vec<HubReport> {
+        let mut reports = Vec::new();
+        for port in self.hubs.all() {
+            reports.extend(port.addr.send(Observe).await);
+        }
+        reports
+    }
+}
+
+impl std::fmt::Debug for DispatcherHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DispatcherHandle").field("hubs", &self.hubs.all().len()).finish_non_exhaustive()
     }
 }

@@ -12,7 +12,6 @@ pub(crate) struct Job {
     pub(crate) delivery_id: DeliveryId,
     pub(crate) endpoint_id: EndpointId,
     pub(crate) subscription_id: SubscriptionId,
-    pub(crate) shard: i32,
     /// Place in the line.
     pub(crate) seq: i64,
     /// Since when it could have gone out.
@@ -30,7 +29,6 @@ impl Job {
             delivery_id: row.id,
             endpoint_id: row.endpoint_id,
             subscription_id: row.subscription_id,
-            shard: row.shard,
             seq: row.seq,
             ready_at: row.next_attempt_at.unwrap_or(row.created_at),
             status: row.status,

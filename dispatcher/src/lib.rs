@@ -1,15 +1,51 @@
 //! From an accepted event to a recorded attempt.
+//!
+//! # Cast
+//! * [`DispatcherHandle`]: all that the API sees.
+//! * `store::ingest`: the committer that writes many publishes in one transaction, events and deliveries together.
+//! * `actor::hub`: one for each arbiter (a thread with its own HTTP client). It wakes endpoints and lets them sleep, and
+//!   reminds them of retries that are due soon.
+//! * `actor::endpoint`: one actor for each endpoint with something to do. A shell: `machine::endpoint` decides.
+//! * `deliver`: one attempt, rendered, signed, sent and judged.
+//! * `store::completion`: the committer that writes many results in one transaction.
+//! * `store::{pager, sweep}`: what the actors read from the rows, and what finds what memory has lost.
+//!
+//! # Arrows
+//! ```text
+//! publish → ingest ══ rows ══╗
+//!              └─ hint → hub → endpoint → attempt → completion ══ rows
+//!                         ↑        ↑ page                 │
+//!             sweep ──────┘        └─ pager ══ rows       └→ hub: recorded, retry due soon
+//! ```
+//!
+//! # When it dies half-way
+//! Between a commit and its hint, with a full mailbox, in the middle of a request, after an answer and before its
+//! result is durable: the row says that the delivery is open, and the first sweep of the next start (or the next sweep,
+//! every 15 s) finds it. What was being sent is sent again, with the same `webhook-id`.
+//!
+//! # Deliberately absent
+//! A claim in the rows: an endpoint is served by one actor of one process, so nothing needs to be marked as taken, and
+//! nothing has to be freed after a crash. "In flight" is seen live and never stored.
+
+mod actor;
 mod classify;
 pub mod config;
+mod deliver;
 pub mod handle;
 mod job;
 mod machine;
 pub mod publish;
 pub mod render;
+mod report;
+pub mod runtime;
+mod settings;
 mod signature;
+mod store;
 mod transport;
 
+pub use actor::hub::HubReport;
 pub use config::Config;
 pub use handle::{DispatcherHandle, RetryError};
 pub use publish::{NewEvent, PublishError, Published};
+pub use runtime::{Dispatcher, StartError};
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};

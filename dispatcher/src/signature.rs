@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The value of `webhook-signature` for these secrets; empty without any.
-pub fn standard_webhooks(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &str) -> String {
+pub(crate) fn standard_webhooks(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &str) -> String {
     let signatures: Vec<_> = secrets.iter().map(|secret| sign(&secret.key(), id, timestamp, body)).collect();
     signatures.join(" ")
 }

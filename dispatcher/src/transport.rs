@@ -16,7 +16,7 @@ use reqwest::{Client, Response};
 use tokio::runtime::Handle;
 use url::Url;
 
-pub mod address_guard;
+pub(crate) mod address_guard;
 mod resolver;
 
 use address_guard::{AddressGuard, ForbiddenAddress};
@@ -197,7 +197,7 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 /// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
-fn find<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
+fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<E>() {

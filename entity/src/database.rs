@@ -1,7 +1,7 @@
 //! Opening the database: SQLite or PostgreSQL, by URL.
 //!
 //! SQLite      write-ahead log with `synchronous = FULL`: what is committed survives a power cut. One connection
-//!             writes and a few read, so a reader never waits for a writer and a writer never meets SQLITE_BUSY.
+//!             writes and a few read, so a reader never waits for a writer and a writer never meets `SQLITE_BUSY`.
 //!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
 //! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
 

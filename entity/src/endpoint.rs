@@ -14,7 +14,7 @@ pub mod url;
 /// Default time for one request.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 /// Shortest and longest time for one request.
-pub const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+pub const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Most requests in flight at once, with [`Ordering::None`].
 pub const IN_FLIGHT_MAX: u16 = 64;
 

@@ -41,7 +41,7 @@ fn encode(prefix: &str, uuid: Uuid, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = [0_u8; ENCODED_LEN];
     for (place, letter) in text.iter_mut().enumerate() {
         let shift = 5 * (ENCODED_LEN - 1 - place);
-        *letter = ALPHABET[usize::from((bits >> shift) as u8 & 31)];
+        *letter = ALPHABET[usize::try_from((bits >> shift) & 31).unwrap_or(0)];
     }
     write!(f, "{prefix}_{}", std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }

@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use crate::{EventId, Timestamp, WorkspaceId};
 
 /// How long a key is remembered.
-pub const KEPT: Duration = Duration::from_secs(48 * 3_600);
+pub const KEPT: Duration = Duration::from_hours(48);
 /// Most characters of a key.
 pub const LEN_MAX: usize = 256;
 

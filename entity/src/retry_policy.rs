@@ -14,9 +14,9 @@ pub const STANDARD_MAX_ATTEMPTS: u16 = 10;
 /// Most attempts that any policy may ask for.
 pub const MAX_ATTEMPTS: u16 = 50;
 /// Longest delay that a policy may ask for.
-pub const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
+pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
 /// Longest wait that a receiver may ask for with `Retry-After`.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 /// Each delay is drawn evenly from `1 - JITTER` to `1 + JITTER` times its length.
 pub const JITTER: f64 = 0.2;
 

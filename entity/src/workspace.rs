@@ -10,11 +10,11 @@ use crate::{RetryPolicy, Timestamp, WorkspaceId};
 /// Most characters of an external identifier.
 pub const EXTERNAL_ID_LEN_MAX: usize = 256;
 /// Default of `hold_max_ms`: 30 days.
-pub const HOLD_MAX: Duration = Duration::from_secs(30 * 86_400);
+pub const HOLD_MAX: Duration = Duration::from_hours(30 * 24);
 /// Default of `retention_ms`: 90 days.
-pub const RETENTION: Duration = Duration::from_secs(90 * 86_400);
+pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 /// Default of `suspend_after_ms`: 5 days.
-pub const SUSPEND_AFTER: Duration = Duration::from_secs(5 * 86_400);
+pub const SUSPEND_AFTER: Duration = Duration::from_hours(5 * 24);
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]

@@ -85,6 +85,7 @@ pub(crate) enum Output {
     WakeAt(Timestamp),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 #[derive(Debug, Default)]
 pub(crate) struct EndpointMachine {
     rules: Option<Rules>,
@@ -92,8 +93,9 @@ pub(crate) struct EndpointMachine {
     line: BTreeMap<i64, Job>,
     /// Due retries by time; ties by id.
     due: BTreeMap<(Timestamp, DeliveryId), Job>,
-    /// Ids of all jobs in `line` and `due`.
+    /// Ids of all jobs in `line` and `due`, and their size.
     waiting: HashSet<DeliveryId>,
+    waiting_bytes: usize,
     in_flight: HashSet<DeliveryId>,
     unrecorded: HashSet<DeliveryId>,
     /// Whether the rows may hold what memory does not.
@@ -173,21 +175,32 @@ impl EndpointMachine {
         })
     }
 
-    /// Whether no request runs and every result is durable.
-    pub(crate) fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.in_flight.is_empty() && self.unrecorded.is_empty()
     }
 
-    pub(crate) fn is_in_flight(&self, delivery: DeliveryId) -> bool {
-        self.in_flight.contains(&delivery)
+    /// Whether an attempt of it has ended whose result is not durable yet.
+    pub(crate) fn is_unrecorded(&self, delivery: DeliveryId) -> bool {
+        self.unrecorded.contains(&delivery)
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
+    pub(crate) fn in_flight_ids(&self) -> impl Iterator<Item = DeliveryId> + '_ {
+        self.in_flight.iter().copied()
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Grants that are in use.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.in_flight.len() + self.unrecorded.len()
+    }
+
+    /// Grants that were asked for and not used yet.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// Bytes of the jobs in memory, roughly.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     fn knows(&self, id: DeliveryId) -> bool {
@@ -195,11 +208,16 @@ impl EndpointMachine {
     }
 
     fn forget(&mut self) {
+        self.drop_waiting();
+        self.rules = None;
+        self.more = false;
+    }
+
+    fn drop_waiting(&mut self) {
         self.line.clear();
         self.due.clear();
         self.waiting.clear();
-        self.rules = None;
-        self.more = false;
+        self.waiting_bytes = 0;
     }
 
     fn leave_to_rows(&mut self) {
@@ -225,6 +243,7 @@ impl EndpointMachine {
             return;
         }
         self.waiting.insert(job.delivery_id);
+        self.waiting_bytes += job.bytes();
         if job.status == Status::Pending {
             self.line.insert(job.seq, job);
         } else {
@@ -283,6 +302,7 @@ impl EndpointMachine {
             (None, _) => self.due.pop_first().map(|(_, job)| job),
         }?;
         self.waiting.remove(&job.delivery_id);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(job.bytes());
         Some(job)
     }
 
@@ -292,17 +312,13 @@ impl EndpointMachine {
         }
         if self.is_held(now) {
             // The rows keep what waits; when the hold ends they are read in order.
-            if !self.waiting.is_empty() {
-                self.line.clear();
-                self.due.clear();
-                self.waiting.clear();
-            }
+            self.drop_waiting();
             self.leave_to_rows();
-            if let Some(Rules { hold: Hold::Until(at), .. }) = self.rules {
-                if self.woken_at != Some(at) {
-                    self.woken_at = Some(at);
-                    outputs.push(Output::WakeAt(at));
-                }
+            if let Some(Rules { hold: Hold::Until(at), .. }) = self.rules
+                && self.woken_at != Some(at)
+            {
+                self.woken_at = Some(at);
+                outputs.push(Output::WakeAt(at));
             }
             return;
         }

@@ -1,0 +1,180 @@
+//! One actor for each endpoint that has something to do: the shell around [`EndpointMachine`].
+//!
+//! It holds only what the rows can rebuild. It is stopped by dropping its last address, which lets it handle what is in
+//! its mailbox first; a panic ends it too, and then its hub makes another that starts from the rows.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use angarium_entity::EndpointId;
+
+use super::hub::{Died, Idle};
+use super::shared::Shared;
+use crate::deliver::deliver_once;
+use crate::job::Job;
+use crate::machine::endpoint::{EndpointMachine, Hold, Input, Output};
+use crate::report::{EndpointHold, Report};
+use crate::settings::Settings;
+use crate::store::pager::Ask;
+
+/// After we failed ourselves, the endpoint is left alone for this long.
+const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_mins(1);
+
+pub(crate) struct EndpointActor {
+    id: EndpointId,
+    machine: EndpointMachine,
+    settings: Option<Arc<Settings>>,
+    shared: Rc<Shared>,
+    /// Messages of the hub that were handled; the hub compares it with what it has sent.
+    handled: u64,
+    told_idle: bool,
+    job_bytes: usize,
+    stopped: bool,
+}
+
+/// Something for the machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hear(pub(crate) Input);
+
+/// The settings as they are now; none when the endpoint is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Configure(pub(crate) Option<Arc<Settings>>);
+
+impl EndpointActor {
+    pub(crate) fn new(id: EndpointId, shared: Rc<Shared>) -> Self {
+        let machine = EndpointMachine::new();
+        Self { id, machine, settings: None, shared, handled: 0, told_idle: false, job_bytes: 0, stopped: false }
+    }
+
+    fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now();
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for output in self.machine.step(now, self.shared.room(), input) {
+                match output {
+                    Output::Ask => inputs.extend(self.ask_for_grant().then_some(Input::Granted)),
+                    Output::Release => self.shared.release_grant(),
+                    Output::Start(job) => self.start(job, ctx),
+                    Output::Read { limit } => {
+                        let shard = self.shared.shard_of(self.id);
+                        self.shared.ask(Ask::Page { endpoint: self.id, shard, limit });
+                    }
+                    Output::WakeAt(at) => self.shared.wake_at(self.id, at),
+                }
+            }
+        }
+        self.after_step(now);
+    }
+
+    fn ask_for_grant(&self) -> bool {
+        // The machine asks only once it has its rules, which come with the settings.
+        self.settings.as_ref().is_some_and(|settings| self.shared.ask_for_grant(settings.workspace_id, self.id))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "at most one message for each time that it falls idle")]
+    fn after_step(&mut self, now: angarium_entity::Timestamp) {
+        let job_bytes = self.machine.waiting_bytes();
+        self.shared.keeps(self.job_bytes, job_bytes);
+        self.job_bytes = job_bytes;
+        let idle = self.machine.is_idle(now);
+        if idle && !self.told_idle {
+            self.shared.hub.do_send(Idle { endpoint: self.id, handled: self.handled });
+        }
+        self.told_idle = idle;
+    }
+
+    fn start(&mut self, job: Job, ctx: &mut Context<Self>) {
+        let Some(settings) = self.settings.clone() else { return };
+        let shared = self.shared.clone();
+        let delivery = job.delivery_id;
+        shared.started(delivery);
+        let attempt = async move { deliver_once(&shared.transport, shared.clock.as_ref(), &settings, job).await };
+        ctx.spawn(attempt.into_actor(self).map(move |report, actor, ctx| {
+            actor.shared.ended(delivery);
+            match report {
+                Some(report) => actor.finished(report, ctx),
+                None => actor.failed_ourselves(delivery, ctx),
+            }
+        }));
+    }
+
+    fn finished(&mut self, report: Report, ctx: &mut Context<Self>) {
+        let delivery = report.job.delivery_id;
+        let hold = report.hold.as_ref().map(|hold| match hold {
+            EndpointHold::Until(at) => Hold::Until(*at),
+            EndpointHold::Suspended(_) => Hold::Paused,
+        });
+        self.shared.report(report);
+        self.step(Input::Finished { delivery, hold }, ctx);
+    }
+
+    fn failed_ourselves(&mut self, delivery: angarium_entity::DeliveryId, ctx: &mut Context<Self>) {
+        let until = self.shared.clock.now() + PAUSE_AFTER_OWN_FAULT;
+        self.step(Input::Finished { delivery, hold: Some(Hold::Until(until)) }, ctx);
+        self.shared.settled();
+        self.step(Input::Recorded(delivery), ctx);
+    }
+}
+
+impl Actor for EndpointActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.shared.ask(Ask::Settings(self.id));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.stopped = true;
+    }
+}
+
+impl Handler<Hear> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, Hear(input): Hear, ctx: &mut Self::Context) {
+        self.handled += 1;
+        self.told_idle = false;
+        if let Input::Recorded(delivery) = &input
+            && self.machine.is_unrecorded(*delivery)
+        {
+            self.shared.settled();
+        }
+        self.step(input, ctx);
+    }
+}
+
+impl Handler<Configure> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, Configure(settings): Configure, ctx: &mut Self::Context) {
+        self.handled += 1;
+        self.told_idle = false;
+        let input = settings.as_ref().map_or(Input::Gone, |settings| Input::Configured(settings.rules));
+        self.settings = settings;
+        self.step(input, ctx);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "once, when the actor has died of a panic")]
+impl Drop for EndpointActor {
+    fn drop(&mut self) {
+        self.shared.keeps(self.job_bytes, 0);
+        if self.stopped || self.shared.stopping.get() {
+            return;
+        }
+        for delivery in self.machine.in_flight_ids() {
+            self.shared.ended(delivery);
+        }
+        for _ in 0..self.machine.unsettled() {
+            self.shared.settled();
+        }
+        for _ in 0..self.machine.asked() {
+            self.shared.release_grant();
+        }
+        self.shared.hub.do_send(Died(self.id));
+    }
+}

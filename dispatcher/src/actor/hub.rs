@@ -1,0 +1,162 @@
+//! One hub for each arbiter: the endpoints that hash to it, its wheel, and what its endpoints share.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use actix::prelude::*;
+use angarium_entity::{EndpointId, Timestamp};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::endpoint::{Configure, EndpointActor, Hear};
+use super::shared::{Setup, Shared};
+use crate::machine::endpoint::Input;
+use crate::machine::wheel::Wheel;
+
+mod facts;
+mod hints;
+mod questions;
+
+pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
+pub(crate) use hints::{Deliver, Kick, Reload, Remind, Wake};
+pub(crate) use questions::{AreInFlight, Drain, Observe, Stop};
+
+/// An endpoint that had nothing to do for this long is forgotten.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// Pause between two looks for such endpoints.
+const PASSIVATE_EVERY: Duration = Duration::from_secs(15);
+/// Retries kept in the wheel; the rows know the others.
+const WHEEL_MAX: usize = 100_000;
+
+pub(crate) struct Hub {
+    shared: Rc<Shared>,
+    queued: Arc<AtomicUsize>,
+    endpoints: HashMap<EndpointId, Stub>,
+    wheel: Wheel,
+    timer: Option<(Timestamp, SpawnHandle)>,
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+/// An endpoint that is awake. The hub is the only holder of its address, so dropping it lets the actor end.
+struct Stub {
+    addr: Addr<EndpointActor>,
+    sent: u64,
+    /// When it was idle, and how many messages it had handled by then.
+    idle: Option<(Timestamp, u64)>,
+}
+
+/// What a hub is doing, for operators and tests.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct HubReport {
+    /// Endpoints that are awake.
+    pub endpoints: usize,
+    /// Requests running.
+    pub in_flight: usize,
+    /// Requests running, and results that are not durable yet.
+    pub busy: usize,
+    /// Retries in the wheel.
+    pub wheel: usize,
+    /// Bytes of jobs in memory, roughly.
+    pub job_bytes: usize,
+}
+
+impl Hub {
+    /// Call it on the thread of the arbiter.
+    pub(crate) fn new(ctx: &mut Context<Self>, setup: &Setup, queued: Arc<AtomicUsize>, mailbox: usize) -> Self {
+        ctx.set_mailbox_capacity(mailbox);
+        let shared = Shared::new(ctx.address(), setup);
+        Self { shared, queued, endpoints: HashMap::new(), wheel: Wheel::default(), timer: None, drained: Vec::new() }
+    }
+
+    /// Tells an endpoint, waking it if need be.
+    fn tell(&mut self, endpoint: EndpointId, input: Input) {
+        if self.shared.draining.get() && !self.endpoints.contains_key(&endpoint) {
+            return;
+        }
+        let shared = &self.shared;
+        let stub = self.endpoints.entry(endpoint).or_insert_with(|| Stub {
+            addr: EndpointActor::new(endpoint, shared.clone()).start(),
+            sent: 0,
+            idle: None,
+        });
+        stub.send(Hear(input));
+    }
+
+    /// Tells an endpoint only if it is awake. Answers whether it was.
+    fn tell_awake(&mut self, endpoint: EndpointId, input: Input) -> bool {
+        let Some(stub) = self.endpoints.get_mut(&endpoint) else { return false };
+        stub.send(Hear(input));
+        true
+    }
+
+    /// Wakes the hub when the next retry is due.
+    fn arm_timer(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.wheel.next_at() else { return };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let sleep = self.shared.clock.sleep_until(next);
+        let timer = ctx.spawn(sleep.into_actor(self).map(|(), hub, ctx| hub.fire(ctx)));
+        self.timer = Some((next, timer));
+    }
+
+    fn fire(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
+        let mut due: HashMap<EndpointId, Vec<_>> = HashMap::new();
+        for (endpoint, delivery) in self.wheel.take_due(self.shared.clock.now()) {
+            due.entry(endpoint).or_default().push(delivery);
+        }
+        for (endpoint, deliveries) in due {
+            self.tell(endpoint, Input::Due(deliveries));
+        }
+        self.arm_timer(ctx);
+    }
+
+    /// Forgets endpoints that have been idle for long, if nothing was sent to them since.
+    fn passivate(&mut self, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now();
+        self.endpoints.retain(|_, stub| {
+            !stub.idle.is_some_and(|(since, handled)| handled == stub.sent && since + IDLE_TIMEOUT <= now)
+        });
+        let sleep = self.shared.clock.sleep(PASSIVATE_EVERY);
+        ctx.spawn(sleep.into_actor(self).map(|(), hub, ctx| hub.passivate(ctx)));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the hub counts what it sends to its endpoints")]
+impl Stub {
+    fn send(&mut self, message: Hear) {
+        self.sent += 1;
+        self.addr.do_send(message);
+    }
+
+    fn configure(&mut self, message: Configure) {
+        self.sent += 1;
+        self.addr.do_send(message);
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.passivate(ctx);
+    }
+}
+
+impl Drop for Hub {
+    /// A hub that dies of a panic takes its endpoints along, silently. Ending the process is the recovery that is
+    /// tested best: everything is rebuilt from the rows.
+    fn drop(&mut self) {
+        if !self.shared.stopping.get() {
+            tracing::error!("a hub has died; ending the process");
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Facts: answers of the store, and what the endpoints tell their hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use angarium_entity::EndpointId;
+
+use super::super::endpoint::Configure;
+use super::{Hub, WHEEL_MAX};
+use crate::job::Job;
+use crate::machine::endpoint::Input;
+use crate::settings::Settings;
+use crate::store::completion::Recorded;
+use crate::store::sweep::AHEAD;
+
+/// An endpoint whose actor has died is woken again after this.
+const REVIVE_AFTER: Duration = Duration::from_secs(5);
+
+/// The settings of an endpoint; none when it is gone or cannot be used.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SettingsRead {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) settings: Option<Arc<Settings>>,
+}
+
+impl Handler<SettingsRead> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, SettingsRead { endpoint, settings }: SettingsRead, _: &mut Self::Context) {
+        if let Some(stub) = self.endpoints.get_mut(&endpoint) {
+            stub.configure(Configure(settings));
+        }
+    }
+}
+
+/// What waits for an endpoint in the rows.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PageRead {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) full: bool,
+}
+
+impl Handler<PageRead> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, PageRead { endpoint, jobs, full }: PageRead, _: &mut Self::Context) {
+        self.tell_awake(endpoint, Input::Page { jobs, full });
+    }
+}
+
+/// These results are durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResultsRecorded(pub(crate) Vec<Recorded>);
+
+impl Handler<ResultsRecorded> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, ResultsRecorded(results): ResultsRecorded, ctx: &mut Self::Context) {
+        let soon = self.shared.clock.now() + AHEAD;
+        for Recorded { endpoint_id, delivery_id, next_attempt_at } in results {
+            self.tell_awake(endpoint_id, Input::Recorded(delivery_id));
+            if let Some(at) = next_attempt_at.filter(|at| *at <= soon)
+                && self.wheel.len() < WHEEL_MAX
+            {
+                self.wheel.set(at, (endpoint_id, delivery_id));
+            }
+        }
+        self.arm_timer(ctx);
+    }
+}
+
+/// An endpoint may send: its turn has come.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Granted(pub(crate) EndpointId);
+
+impl Handler<Granted> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Granted(endpoint): Granted, _: &mut Self::Context) {
+        if !self.tell_awake(endpoint, Input::Granted) {
+            self.shared.release_grant();
+        }
+    }
+}
+
+/// An endpoint has nothing to do, after so many messages of its hub.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Idle {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) handled: u64,
+}
+
+impl Handler<Idle> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Idle { endpoint, handled }: Idle, _: &mut Self::Context) {
+        let now = self.shared.clock.now();
+        if let Some(stub) = self.endpoints.get_mut(&endpoint) {
+            stub.idle = Some((now, handled));
+        }
+    }
+}
+
+/// The actor of an endpoint died of a panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Died(pub(crate) EndpointId);
+
+impl Handler<Died> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Died(endpoint): Died, ctx: &mut Self::Context) {
+        tracing::error!(%endpoint, "the actor of an endpoint has died; it starts again from the rows");
+        self.endpoints.remove(&endpoint);
+        let sleep = self.shared.clock.sleep(REVIVE_AFTER);
+        ctx.spawn(sleep.into_actor(self).map(move |(), hub, _| hub.tell(endpoint, Input::Kicked)));
+    }
+}
+
+/// Nothing runs any more, and every result is durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settled;
+
+impl Handler<Settled> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Settled: Settled, _: &mut Self::Context) {
+        if self.shared.busy() == 0 {
+            for waiting in self.drained.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+    }
+}

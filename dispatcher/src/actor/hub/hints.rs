@@ -1,0 +1,127 @@
+//! Hints: each may be lost, late or doubled. They wake and warm.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use actix::prelude::*;
+use angarium_entity::{DeliveryId, EndpointId, Timestamp};
+
+use super::{Hub, WHEEL_MAX};
+use crate::job::Job;
+use crate::machine::endpoint::Input;
+use crate::store::pager::Ask;
+
+/// These were just committed, in this order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Deliver(pub(crate) Vec<Job>);
+
+impl Handler<Deliver> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(jobs): Deliver, _: &mut Self::Context) {
+        self.queued.fetch_sub(jobs.len(), Ordering::Relaxed);
+        let mut by_endpoint: HashMap<EndpointId, Vec<Job>> = HashMap::new();
+        for job in jobs {
+            by_endpoint.entry(job.endpoint_id).or_default().push(job);
+        }
+        for (endpoint, jobs) in by_endpoint {
+            self.tell(endpoint, Input::Arrived(jobs));
+        }
+    }
+}
+
+/// Something may wait in the rows for these endpoints.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Kick {
+    pub(crate) endpoints: Vec<EndpointId>,
+    /// Leave those alone that are at work: they look by themselves before they rest.
+    pub(crate) only_idle: bool,
+}
+
+impl Handler<Kick> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Kick { endpoints, only_idle }: Kick, _: &mut Self::Context) {
+        for endpoint in endpoints {
+            let at_work = |stub: &super::Stub| stub.idle.is_none_or(|(_, handled)| handled != stub.sent);
+            if only_idle && self.endpoints.get(&endpoint).is_some_and(at_work) {
+                continue;
+            }
+            self.tell(endpoint, Input::Kicked);
+        }
+    }
+}
+
+/// Retries that are due soon.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Remind(pub(crate) Vec<(Timestamp, EndpointId, DeliveryId)>);
+
+impl Handler<Remind> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Remind(retries): Remind, ctx: &mut Self::Context) {
+        for (at, endpoint, delivery) in retries {
+            if self.wheel.len() < WHEEL_MAX {
+                self.wheel.set(at, (endpoint, delivery));
+            }
+        }
+        self.arm_timer(ctx);
+    }
+}
+
+/// The settings of an endpoint have changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reload(pub(crate) EndpointId);
+
+impl Handler<Reload> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Reload(endpoint): Reload, _: &mut Self::Context) {
+        if self.endpoints.contains_key(&endpoint) {
+            self.shared.ask(Ask::Settings(endpoint));
+        } else {
+            // It may have been resumed with something waiting; waking it reads its settings.
+            self.tell(endpoint, Input::Kicked);
+        }
+    }
+}
+
+/// An endpoint wants to look again at this time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wake {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) at: Timestamp,
+}
+
+impl Handler<Wake> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Wake { endpoint, at }: Wake, ctx: &mut Self::Context) {
+        let sleep = self.shared.clock.sleep_until(at);
+        let hub = ctx.address();
+        // Not a future of the hub's context, which polls all of them at every message.
+        actix_rt::spawn(async move {
+            sleep.await;
+            if hub.send(WakeNow(endpoint)).await.is_err() {
+                tracing::debug!(%endpoint, "the hub ended before the hold of an endpoint did");
+            }
+        });
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WakeNow(EndpointId);
+
+impl Handler<WakeNow> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, WakeNow(endpoint): WakeNow, _: &mut Self::Context) {
+        self.tell(endpoint, Input::Tick);
+    }
+}

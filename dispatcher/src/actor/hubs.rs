@@ -1,0 +1,116 @@
+//! How everybody else reaches the actors: by endpoint.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::Addr;
+use angarium_entity::{DeliveryId, EndpointId, Timestamp};
+
+use super::hub::{Deliver, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
+use crate::job::Job;
+use crate::settings::Settings;
+use crate::store::completion::Recorded;
+
+/// Jobs that may lie in the mailbox of a hub. Beyond, it is only told which endpoints have something to read.
+pub(super) const QUEUED_JOBS_MAX: usize = 20_000;
+
+/// The way to one hub.
+#[derive(Clone, Debug)]
+pub(crate) struct HubPort {
+    pub(crate) addr: Addr<Hub>,
+    /// Jobs in its mailbox.
+    pub(crate) queued: Arc<AtomicUsize>,
+}
+
+/// The way to every hub. An endpoint belongs to the same one for as long as the process lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Hubs(Arc<[HubPort]>);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "hints shrink when a hub is behind; answers are bounded by its questions"
+)]
+impl Hubs {
+    pub(crate) fn new(ports: Vec<HubPort>) -> Self {
+        Self(ports.into())
+    }
+
+    pub(crate) fn all(&self) -> &[HubPort] {
+        &self.0
+    }
+
+    pub(crate) fn of(&self, endpoint: EndpointId) -> &HubPort {
+        &self.0[self.index(endpoint)]
+    }
+
+    /// Hands over what was just committed, in its order.
+    pub(crate) fn deliver(&self, jobs: impl IntoIterator<Item = Job>) {
+        for (port, jobs) in self.by_hub(jobs, |job| job.endpoint_id) {
+            let count = jobs.len();
+            if port.queued.load(Ordering::Relaxed) + count > QUEUED_JOBS_MAX {
+                let mut endpoints: Vec<_> = jobs.iter().map(|job| job.endpoint_id).collect();
+                endpoints.sort_unstable();
+                endpoints.dedup();
+                port.addr.do_send(Kick { endpoints, only_idle: false });
+            } else {
+                port.queued.fetch_add(count, Ordering::Relaxed);
+                port.addr.do_send(Deliver(jobs));
+            }
+        }
+    }
+
+    /// Something may wait in the rows for these endpoints; those that are at work will find it by themselves.
+    pub(crate) fn kick(&self, endpoints: Vec<EndpointId>) {
+        for (port, endpoints) in self.by_hub(endpoints, |endpoint| *endpoint) {
+            port.addr.do_send(Kick { endpoints, only_idle: true });
+        }
+    }
+
+    /// Retries to be reminded of in time.
+    pub(crate) fn remind(&self, retries: impl IntoIterator<Item = (Timestamp, EndpointId, DeliveryId)>) {
+        for (port, retries) in self.by_hub(retries, |retry| retry.1) {
+            port.addr.do_send(Remind(retries));
+        }
+    }
+
+    /// These results are durable.
+    pub(crate) fn recorded(&self, results: impl IntoIterator<Item = Recorded>) {
+        for (port, results) in self.by_hub(results, |result| result.endpoint_id) {
+            port.addr.do_send(ResultsRecorded(results));
+        }
+    }
+
+    /// The settings of an endpoint have changed.
+    pub(crate) fn reload(&self, endpoint: EndpointId) {
+        self.of(endpoint).addr.do_send(Reload(endpoint));
+    }
+
+    /// Answers a question for settings.
+    pub(crate) fn settings(&self, endpoint: EndpointId, settings: Option<Arc<Settings>>) {
+        self.of(endpoint).addr.do_send(SettingsRead { endpoint, settings });
+    }
+
+    /// Answers a question for a page.
+    pub(crate) fn page(&self, endpoint: EndpointId, jobs: Vec<Job>, full: bool) {
+        self.of(endpoint).addr.do_send(PageRead { endpoint, jobs, full });
+    }
+
+    fn index(&self, endpoint: EndpointId) -> usize {
+        // The low half of a UUIDv7 is random.
+        let random = endpoint.0.as_u64_pair().1;
+        usize::try_from(random % self.0.len() as u64).unwrap_or(0)
+    }
+
+    fn by_hub<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        endpoint: impl Fn(&T) -> EndpointId,
+    ) -> impl Iterator<Item = (&HubPort, Vec<T>)> {
+        let mut groups: HashMap<usize, Vec<T>> = HashMap::new();
+        for item in items {
+            groups.entry(self.index(endpoint(&item))).or_default().push(item);
+        }
+        groups.into_iter().map(|(index, items)| (&self.0[index], items))
+    }
+}

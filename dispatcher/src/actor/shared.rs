@@ -1,0 +1,156 @@
+//! What the actors of one arbiter share. They all live on its thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::Addr;
+use angarium_entity::clock::SharedClock;
+use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, shard};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::hub::{Granted, Hub, Settled, Wake};
+use crate::machine::endpoint::WINDOW;
+use crate::machine::governor::Governor;
+use crate::report::Report;
+use crate::store::pager::Ask;
+use crate::transport::Transport;
+use crate::transport::address_guard::AddressGuard;
+
+/// Bytes of jobs that the actors of one arbiter keep; beyond, each keeps one and leaves the rest to the rows.
+const JOB_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a hub is made from, on its own thread.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) guard: Arc<AddressGuard>,
+    /// Resolves names.
+    pub(crate) runtime: Handle,
+    pub(crate) clock: SharedClock,
+    pub(crate) in_flight_max: usize,
+    pub(crate) shard_count: i32,
+    pub(crate) asks: mpsc::UnboundedSender<Ask>,
+    pub(crate) reports: mpsc::UnboundedSender<Report>,
+}
+
+/// Shared by a hub and its endpoints.
+pub(crate) struct Shared {
+    pub(crate) hub: Addr<Hub>,
+    pub(crate) transport: Transport,
+    pub(crate) clock: SharedClock,
+    asks: mpsc::UnboundedSender<Ask>,
+    reports: mpsc::UnboundedSender<Report>,
+    shard_count: i32,
+    governor: RefCell<Governor>,
+    /// Deliveries with a request running.
+    in_flight: RefCell<HashSet<DeliveryId>>,
+    /// Requests that run, and results that are not durable yet.
+    busy: Cell<usize>,
+    job_bytes: Cell<usize>,
+    pub(crate) draining: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+}
+
+impl Shared {
+    /// Call it on the thread of the arbiter.
+    pub(crate) fn new(hub: Addr<Hub>, setup: &Setup) -> Rc<Self> {
+        let transport = Transport::new(setup.guard.clone(), setup.runtime.clone())
+            .expect("the same client was made once before the threads were started");
+        Rc::new(Self {
+            hub,
+            transport,
+            clock: setup.clock.clone(),
+            asks: setup.asks.clone(),
+            reports: setup.reports.clone(),
+            shard_count: setup.shard_count,
+            governor: RefCell::new(Governor::new(setup.in_flight_max)),
+            in_flight: RefCell::default(),
+            busy: Cell::new(0),
+            job_bytes: Cell::new(0),
+            draining: Cell::new(false),
+            stopping: Cell::new(false),
+        })
+    }
+
+    /// Asks the store. When it is gone the process is stopping, and no answer is needed.
+    pub(crate) fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask);
+    }
+
+    /// Has the hub tell `endpoint` at `at` to look again.
+    #[expect(clippy::disallowed_methods, reason = "once for each hold of an endpoint")]
+    pub(crate) fn wake_at(&self, endpoint: EndpointId, at: Timestamp) {
+        self.hub.do_send(Wake { endpoint, at });
+    }
+
+    pub(crate) fn shard_of(&self, endpoint: EndpointId) -> i32 {
+        shard::of(endpoint, self.shard_count)
+    }
+
+    /// Whether a request may start now; if not, the hub is told later.
+    pub(crate) fn ask_for_grant(&self, workspace: WorkspaceId, endpoint: EndpointId) -> bool {
+        self.governor.borrow_mut().ask(workspace, endpoint)
+    }
+
+    /// Gives a grant back, perhaps to somebody who waits for it.
+    #[expect(clippy::disallowed_methods, reason = "one message for each grant, and grants are bounded")]
+    pub(crate) fn release_grant(&self) {
+        let next = self.governor.borrow_mut().release();
+        if let Some(endpoint) = next {
+            self.hub.do_send(Granted(endpoint));
+        }
+    }
+
+    pub(crate) fn started(&self, delivery: DeliveryId) {
+        self.in_flight.borrow_mut().insert(delivery);
+        self.busy.set(self.busy.get() + 1);
+    }
+
+    /// A request ended; its result still has to become durable.
+    pub(crate) fn ended(&self, delivery: DeliveryId) {
+        self.in_flight.borrow_mut().remove(&delivery);
+    }
+
+    /// Hands a result to the committer. It keeps its grant until it is durable, which bounds what waits there.
+    pub(crate) fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+
+    /// A result is durable, or there will be none: the grant is free again.
+    #[expect(clippy::disallowed_methods, reason = "once, at the end of a drain")]
+    pub(crate) fn settled(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.release_grant();
+        if self.draining.get() && self.busy.get() == 0 {
+            self.hub.do_send(Settled);
+        }
+    }
+
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.borrow().len()
+    }
+
+    pub(crate) fn is_in_flight(&self, delivery: DeliveryId) -> bool {
+        self.in_flight.borrow().contains(&delivery)
+    }
+
+    /// How many jobs an endpoint may keep in memory.
+    pub(crate) fn room(&self) -> usize {
+        if self.job_bytes.get() < JOB_BYTES_MAX { WINDOW } else { 1 }
+    }
+
+    /// An endpoint that kept `before` bytes keeps `after` now.
+    pub(crate) fn keeps(&self, before: usize, after: usize) {
+        self.job_bytes.set(self.job_bytes.get().saturating_sub(before) + after);
+    }
+
+    pub(crate) fn job_bytes(&self) -> usize {
+        self.job_bytes.get()
+    }
+}

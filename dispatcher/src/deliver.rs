@@ -1,0 +1,119 @@
+//! One attempt: render, sign, send, judge.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use angarium_entity::attempt::{self, ErrorCode};
+use angarium_entity::clock::Clock;
+use angarium_entity::delivery::DeliveryState;
+use angarium_entity::{AttemptId, Timestamp};
+use futures_util::FutureExt as _;
+
+use crate::classify::{self, Verdict};
+use crate::job::Job;
+use crate::report::{EndpointHold, Report};
+use crate::settings::Settings;
+use crate::transport::{Answer, Failure, Request, Transport};
+use crate::{render, signature};
+
+const GONE: &str = "The endpoint answered 410 Gone: it wants no more deliveries. Resume it to try again.";
+
+/// Makes one attempt. `None` when we failed ourselves: nothing is recorded, the delivery stays as it was.
+pub(crate) async fn deliver_once(
+    transport: &Transport,
+    clock: &dyn Clock,
+    settings: &Settings,
+    job: Job,
+) -> Option<Report> {
+    let started_at = clock.now();
+    let started = Instant::now();
+    let body = render::body(settings.body_format, &job.event);
+    let secrets = settings.secrets_at(started_at);
+    let signature = (!secrets.is_empty())
+        .then(|| signature::standard_webhooks(&secrets, &job.event.id.to_string(), started_at.seconds(), &body));
+    let request = Request {
+        url: settings.url.clone(),
+        headers: render::headers(&job.event, &settings.headers, started_at, signature.as_deref()),
+        body,
+        timeout: settings.timeout,
+    };
+    let Ok(answered) = AssertUnwindSafe(transport.send(&request)).catch_unwind().await else {
+        tracing::error!(delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
+        return None;
+    };
+    let exchange = Exchange { started_at, completed_at: clock.now(), took: started.elapsed(), signature, answered };
+    Some(report(settings, job, exchange, rand::random()))
+}
+
+/// What was sent when, and what came back.
+struct Exchange {
+    started_at: Timestamp,
+    completed_at: Timestamp,
+    took: Duration,
+    signature: Option<String>,
+    answered: Result<Answer, Failure>,
+}
+
+/// What the exchange means for the delivery and its endpoint. `jitter` is in `0.0..1.0`.
+fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Report {
+    let now = exchange.completed_at;
+    let verdict = match &exchange.answered {
+        Ok(answer) => classify::judge(answer.status, answer.retry_after.as_deref(), now),
+        Err(failure) => Verdict::Retry { code: failure.code, hold: None },
+    };
+    let policy = settings.retry_policy(job.subscription_id);
+    let round_attempts = u16::try_from(job.round_attempts + 1).unwrap_or(u16::MAX);
+    let (next, hold, error_code) = match verdict {
+        // An open delivery is all that is ever sent, so the step is allowed.
+        Verdict::Delivered => (job.state().succeed(now).unwrap_or(job.state()), None, None),
+        Verdict::Retry { code, hold } => {
+            let next = classify::after_failure(job.state(), policy, round_attempts, jitter, hold, now);
+            (next, hold.map(|hold| EndpointHold::Until(now + hold)), Some(code))
+        }
+        Verdict::Gone => {
+            let next = DeliveryState::Retrying { next_attempt_at: now };
+            (next, Some(EndpointHold::Suspended(GONE.to_owned())), Some(ErrorCode::HttpStatus))
+        }
+    };
+    let reason = match next {
+        DeliveryState::Exhausted { .. } => {
+            Some(format!("All {round_attempts} attempts that the retry policy allows have failed."))
+        }
+        _ => None,
+    };
+    let attempt = attempt_row(settings, &job, exchange, error_code);
+    Report { job, attempt, next, reason, hold }
+}
+
+fn attempt_row(settings: &Settings, job: &Job, exchange: Exchange, error_code: Option<ErrorCode>) -> attempt::Model {
+    let (answer, failure) = match exchange.answered {
+        Ok(answer) => (Some(answer), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let error_message = error_code.map(|code| match (&answer, failure) {
+        (_, Some(failure)) => failure.message,
+        (Some(answer), None) if code == ErrorCode::Redirect => {
+            format!("answered {}, a redirect, which is not followed", answer.status)
+        }
+        (Some(answer), None) => format!("answered {}", answer.status),
+        (None, None) => String::new(),
+    });
+    attempt::Model {
+        id: AttemptId::new(exchange.started_at),
+        workspace_id: settings.workspace_id,
+        delivery_id: job.delivery_id,
+        number: job.attempt_count + 1,
+        trigger: job.trigger(),
+        started_at: exchange.started_at,
+        completed_at: exchange.completed_at,
+        duration_ms: i32::try_from(exchange.took.as_millis()).unwrap_or(i32::MAX),
+        signature: exchange.signature,
+        endpoint_version: settings.version,
+        error_code,
+        error_message,
+        response_status_code: answer.as_ref().map(|answer| i32::from(answer.status)),
+        response_body_truncated: answer.as_ref().is_some_and(|answer| answer.body_truncated),
+        response_headers: answer.as_ref().map(|answer| answer.headers.clone()),
+        response_body: answer.map(|answer| answer.body),
+    }
+}

@@ -1,0 +1,43 @@
+//! What an attempt came to.
+
+use angarium_entity::change_log::DeliveryChange;
+use angarium_entity::delivery::DeliveryState;
+use angarium_entity::{Timestamp, attempt};
+
+use crate::job::Job;
+
+/// An ended attempt, to be made durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) job: Job,
+    pub(crate) attempt: attempt::Model,
+    /// Where the delivery goes, unless somebody moved it meanwhile.
+    pub(crate) next: DeliveryState,
+    /// Why, for people.
+    pub(crate) reason: Option<String>,
+    /// What the answer means for the whole endpoint.
+    pub(crate) hold: Option<EndpointHold>,
+}
+
+/// A hold that a receiver asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointHold {
+    /// `Retry-After`.
+    Until(Timestamp),
+    /// 410 Gone.
+    Suspended(String),
+}
+
+impl Report {
+    pub(crate) fn change(&self) -> DeliveryChange {
+        DeliveryChange {
+            delivery_id: self.job.delivery_id,
+            event_id: self.job.event.id,
+            endpoint_id: self.job.endpoint_id,
+            subscription_id: self.job.subscription_id,
+            attempt_id: Some(self.attempt.id),
+            previous_status: Some(self.job.status.name().to_owned()),
+            status: self.next.status().name().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Own threads: start, drain, stop.
+//!
+//! The actix System and its arbiters live on threads of their own, each a runtime of one thread; the committers, the
+//! pager and the sweep are tasks of the caller's runtime, where the database connections live. They talk by channels.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc as blocking;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_rt::{Arbiter, ArbiterHandle};
+use angarium_entity::Database;
+use angarium_entity::clock::SharedClock;
+use angarium_entity::sealer::Sealer;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::actor::hub::{Drain, Hub, Stop};
+use crate::actor::{HubPort, Hubs, Setup};
+use crate::config::Config;
+use crate::handle::DispatcherHandle;
+use crate::store::{completion, ingest, install, pager, sweep};
+use crate::transport::Transport;
+
+/// Rows of the change log that a slow reader may lag behind before it must read the log itself.
+const CHANGES_KEPT: usize = 4096;
+/// What `try_send` may queue at a hub. What matters is bounded by its sender.
+const MAILBOX: usize = 4096;
+/// A resolver thread more or less is nothing that an arbiter needs: names are resolved elsewhere.
+const BLOCKING_THREADS: usize = 1;
+/// How long threads may take to end after everything on them has.
+const JOIN_WITHIN: Duration = Duration::from_millis(500);
+
+/// Why the dispatcher did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The HTTP client could not be made, for example without any root certificates.
+    #[error("cannot make the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// A thread or its runtime could not be made.
+    #[error("cannot start the threads that deliver")]
+    Threads(#[source] std::io::Error),
+    /// The rows of the installation could not be read or made.
+    #[error("cannot read the installation; is the database migrated?")]
+    Database(#[source] sea_orm::DbErr),
+}
+
+/// A running dispatcher.
+#[derive(Debug)]
+pub struct Dispatcher {
+    handle: DispatcherHandle,
+    hubs: Hubs,
+    system: System,
+    thread: Option<JoinHandle<()>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Dispatcher {
+    /// Starts delivering what waits in `db`. Call it on the runtime that `db` was opened on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config, db: Database, sealer: Sealer, clock: SharedClock) -> Result<Self, StartError> {
+        // Only fails if somebody else has chosen already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let installation = install::install(&db, clock.now()).await.map_err(StartError::Database)?;
+        let runtime = tokio::runtime::Handle::current();
+        let guard = Arc::new(config.guard.clone());
+        Transport::new(guard.clone(), runtime.clone()).map_err(StartError::Client)?;
+
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (reports, reported) = mpsc::unbounded_channel();
+        let setup = Setup {
+            guard,
+            runtime,
+            clock: clock.clone(),
+            in_flight_max: config.in_flight_max,
+            shard_count: installation.shard_count,
+            asks,
+            reports,
+        };
+        let (system, arbiters, thread) = start_system(config.arbiters)?;
+        let hubs = Hubs::new(arbiters.iter().map(|arbiter| start_hub(arbiter, &setup)).collect());
+
+        let changes = broadcast::Sender::new(CHANGES_KEPT);
+        let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone());
+        let tasks = vec![
+            tokio::spawn(committer).abort_handle(),
+            tokio::spawn(completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported))
+                .abort_handle(),
+            tokio::spawn(pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), asked)).abort_handle(),
+            tokio::spawn(sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
+        ];
+        let handle = DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard);
+        Ok(Self { handle, hubs, system, thread: Some(thread), tasks })
+    }
+
+    /// What the API sees.
+    pub fn handle(&self) -> DispatcherHandle {
+        self.handle.clone()
+    }
+
+    /// Starts nothing more, waits up to `within` for what runs, and ends. What was not acknowledged is not stored, what
+    /// runs longer is broken off and sent again by the next start.
+    pub async fn stop(mut self, within: Duration) {
+        let drained = async {
+            for port in self.hubs.all() {
+                let (done, is_done) = oneshot::channel();
+                if port.addr.send(Drain(done)).await.is_ok() {
+                    let _ = is_done.await;
+                }
+            }
+        };
+        if tokio::time::timeout(within, drained).await.is_err() {
+            tracing::warn!("some requests were still running; they are broken off and will be sent again");
+        }
+        for port in self.hubs.all() {
+            let _ = port.addr.send(Stop).await;
+        }
+        self.end();
+        if let Some(thread) = self.thread.take() {
+            let joined = tokio::task::spawn_blocking(move || thread.join());
+            if tokio::time::timeout(JOIN_WITHIN, joined).await.is_err() {
+                tracing::warn!("the threads that deliver did not end in time");
+            }
+        }
+    }
+
+    fn end(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.system.stop();
+    }
+}
+
+/// Runs an actix System on a thread of its own, with `count` arbiters on theirs.
+fn start_system(count: usize) -> Result<(System, Vec<ArbiterHandle>, JoinHandle<()>), StartError> {
+    type Started = Result<(System, Vec<ArbiterHandle>), std::io::Error>;
+    let (started, is_started) = blocking::channel::<Started>();
+    let run = move || {
+        let runner = System::new();
+        let arbiters: Result<Vec<_>, _> = (0..count).map(|_| Arbiter::try_with_tokio_rt(arbiter_runtime)).collect();
+        let arbiters = match arbiters {
+            Ok(arbiters) => arbiters,
+            Err(error) => {
+                let _ = started.send(Err(std::io::Error::other(error)));
+                return;
+            }
+        };
+        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let _ = started.send(Ok((System::current(), handles)));
+        if let Err(error) = runner.run() {
+            tracing::error!(%error, "the actix system has ended with an error");
+        }
+        for arbiter in arbiters {
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+    };
+    let thread = std::thread::Builder::new().name("actix-system".to_owned()).spawn(run).map_err(StartError::Threads)?;
+    let (system, arbiters) = is_started
+        .recv()
+        .map_err(|gone| StartError::Threads(std::io::Error::other(gone)))?
+        .map_err(StartError::Threads)?;
+    Ok((system, arbiters, thread))
+}
+
+fn arbiter_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+fn start_hub(arbiter: &ArbiterHandle, setup: &Setup) -> HubPort {
+    let queued = Arc::new(AtomicUsize::new(0));
+    let (setup, counter) = (setup.clone(), queued.clone());
+    let addr = Hub::start_in_arbiter(arbiter, move |ctx| Hub::new(ctx, &setup, counter, MAILBOX));
+    HubPort { addr, queued }
+}

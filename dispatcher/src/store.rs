@@ -1,0 +1,16 @@
+//! Rows: the truth. Two committers write many results at once, a pager reads for many endpoints, sweeps find what
+//! got lost in memory.
+//!
+//! Batches go to the database as one JSON parameter, which PostgreSQL (`json_to_recordset`) and SQLite (`json_each`)
+//! both turn into rows: the text of a statement never grows with the batch, and no limit of bound parameters is near.
+//! [`sql`] owns what differs between the two.
+
+pub(crate) mod completion;
+pub(crate) mod idempotency;
+pub(crate) mod ingest;
+pub(crate) mod install;
+pub(crate) mod match_table;
+pub(crate) mod pager;
+pub(crate) mod retry;
+pub(crate) mod sql;
+pub(crate) mod sweep;

@@ -1,0 +1,286 @@
+//! The completion committer: many results, one transaction.
+//!
+//! Compare-and-set  a result counts only if its delivery still has as many attempts as when it was taken, and decides
+//!                  the state only if the delivery is open and in the same round. Whatever else happened meanwhile (a
+//!                  cancel, a retry by hand) stays; the attempt is recorded all the same.
+//! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
+//!                  that soon nothing new starts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::clock::SharedClock;
+use angarium_entity::endpoint::{self, Status as EndpointStatus};
+use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc};
+
+use super::sql::{self, Field};
+use crate::actor::Hubs;
+use crate::report::{EndpointHold, Report};
+
+/// Most results of a group.
+const GROUP_MAX: usize = 512;
+/// First and longest pause after the database failed.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A result that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) endpoint_id: EndpointId,
+    pub(crate) delivery_id: DeliveryId,
+    /// When it is tried again, if this result decided that.
+    pub(crate) next_attempt_at: Option<Timestamp>,
+}
+
+/// The part that commits.
+pub(crate) struct Committer {
+    db: Database,
+    clock: SharedClock,
+    hubs: Hubs,
+    changes: broadcast::Sender<Arc<change_log::Model>>,
+}
+
+/// Runs until every sender of `reports` is gone and all they sent is durable.
+pub(crate) async fn run(
+    db: Database,
+    clock: SharedClock,
+    hubs: Hubs,
+    changes: broadcast::Sender<Arc<change_log::Model>>,
+    mut reports: mpsc::UnboundedReceiver<Report>,
+) {
+    let committer = Committer { db, clock, hubs, changes };
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while reports.recv_many(&mut group, GROUP_MAX).await > 0 {
+        let mut pause = PAUSE_MIN;
+        while let Err(error) = committer.commit(&group).await {
+            tracing::error!(%error, results = group.len(), "results are not durable yet; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        group.clear();
+    }
+}
+
+impl Committer {
+    async fn commit(&self, group: &[Report]) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        let transaction = self.db.begin().await?;
+        let applied = apply(&transaction, group, now).await?;
+        let counted: Vec<&Report> =
+            group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
+        insert_attempts(&transaction, &counted).await?;
+        let changes = sql::append_changes(&transaction, now, changes_of(&counted, &applied)).await?;
+        let held = hold_endpoints(&transaction, group, now).await?;
+        transaction.commit().await?;
+
+        let recorded = group.iter().map(|report| {
+            let decided = applied.get(&report.job.delivery_id).is_some_and(|decided| *decided);
+            Recorded {
+                endpoint_id: report.job.endpoint_id,
+                delivery_id: report.job.delivery_id,
+                next_attempt_at: report.next.next_attempt_at().filter(|_| decided),
+            }
+        });
+        self.hubs.recorded(recorded);
+        for endpoint in held {
+            self.hubs.reload(endpoint);
+        }
+        for change in changes {
+            let _ = self.changes.send(Arc::new(change));
+        }
+        Ok(())
+    }
+}
+
+/// Moves the deliveries. Answers which results counted, and of those, which decided the state.
+async fn apply(
+    db: &impl ConnectionTrait,
+    group: &[Report],
+    now: Timestamp,
+) -> Result<HashMap<DeliveryId, bool>, DbErr> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: String,
+        expected: i32,
+        round: i32,
+        status: &'a str,
+        reason: Option<&'a str>,
+        next_attempt_at: Option<i64>,
+        completed_at: Option<i64>,
+        started_at: i64,
+        response_status_code: Option<i32>,
+    }
+    const FIELDS: [Field; 9] = [
+        sql::uuid("id"),
+        sql::int("expected"),
+        sql::int("round"),
+        sql::text("status"),
+        sql::text("reason"),
+        sql::big("next_attempt_at"),
+        sql::big("completed_at"),
+        sql::big("started_at"),
+        sql::int("response_status_code"),
+    ];
+    let mut batch: Vec<_> = group
+        .iter()
+        .map(|report| Row {
+            id: sql::hex(report.job.delivery_id.0),
+            expected: report.job.attempt_count,
+            round: report.job.round,
+            status: report.next.status().name(),
+            reason: report.reason.as_deref(),
+            next_attempt_at: report.next.next_attempt_at().map(Timestamp::millis),
+            completed_at: report.next.completed_at().map(Timestamp::millis),
+            started_at: report.attempt.started_at.millis(),
+            response_status_code: report.attempt.response_status_code,
+        })
+        .collect();
+    // Always in the same order, so that two writers never wait for each other.
+    batch.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let backend = db.get_database_backend();
+    let source = sql::rows(backend, &FIELDS);
+    let decides = "(d.round = r.round AND d.status IN ('PENDING', 'RETRYING'))";
+    let text = format!(
+        "UPDATE delivery AS d SET \
+         attempt_count = d.attempt_count + 1, \
+         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + 1 ELSE d.round_attempts END, \
+         status = CASE WHEN {decides} THEN r.status ELSE d.status END, \
+         status_reason = CASE WHEN {decides} THEN r.reason ELSE d.status_reason END, \
+         next_attempt_at = CASE WHEN {decides} THEN r.next_attempt_at ELSE d.next_attempt_at END, \
+         completed_at = CASE WHEN {decides} THEN r.completed_at ELSE d.completed_at END, \
+         last_attempt_at = r.started_at, \
+         response_status_code = r.response_status_code, \
+         updated_at = $2 \
+         FROM {source} AS r WHERE d.id = r.id AND d.attempt_count = r.expected \
+         RETURNING id AS counted, round AS counted_round, status AS counted_status"
+    );
+    let text = if backend == sea_orm::DbBackend::Postgres {
+        text.replace("RETURNING id AS", "RETURNING d.id AS")
+            .replace(", round AS", ", d.round AS")
+            .replace(", status AS", ", d.status AS")
+    } else {
+        text
+    };
+    let rows = db.query_all_raw(sql::statement(backend, &text, &batch, [now.millis().into()])).await?;
+    let reports: HashMap<DeliveryId, &Report> = group.iter().map(|report| (report.job.delivery_id, report)).collect();
+    let mut applied = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let id: DeliveryId = row.try_get("", "counted")?;
+        let round: i32 = row.try_get("", "counted_round")?;
+        let status: String = row.try_get("", "counted_status")?;
+        let decided =
+            reports.get(&id).is_some_and(|report| report.job.round == round && report.next.status().name() == status);
+        applied.insert(id, decided);
+    }
+    Ok(applied)
+}
+
+async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Result<(), DbErr> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: String,
+        workspace_id: String,
+        delivery_id: String,
+        number: i32,
+        trigger: String,
+        started_at: i64,
+        completed_at: i64,
+        duration_ms: i32,
+        signature: Option<&'a str>,
+        endpoint_version: i32,
+        error_code: Option<String>,
+        error_message: Option<&'a str>,
+        response_status_code: Option<i32>,
+        response_headers: Option<&'a endpoint::Headers>,
+        response_body: Option<&'a str>,
+        response_body_truncated: bool,
+    }
+    const FIELDS: [Field; 16] = [
+        sql::uuid("id"),
+        sql::uuid("workspace_id"),
+        sql::uuid("delivery_id"),
+        sql::int("number"),
+        sql::text("trigger"),
+        sql::big("started_at"),
+        sql::big("completed_at"),
+        sql::int("duration_ms"),
+        sql::text("signature"),
+        sql::int("endpoint_version"),
+        sql::text("error_code"),
+        sql::text("error_message"),
+        sql::int("response_status_code"),
+        sql::json("response_headers"),
+        sql::text("response_body"),
+        sql::bool("response_body_truncated"),
+    ];
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let batch: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let attempt = &report.attempt;
+            Row {
+                id: sql::hex(attempt.id.0),
+                workspace_id: sql::hex(attempt.workspace_id.0),
+                delivery_id: sql::hex(attempt.delivery_id.0),
+                number: attempt.number,
+                trigger: attempt.trigger.to_value(),
+                started_at: attempt.started_at.millis(),
+                completed_at: attempt.completed_at.millis(),
+                duration_ms: attempt.duration_ms,
+                signature: attempt.signature.as_deref(),
+                endpoint_version: attempt.endpoint_version,
+                error_code: attempt.error_code.map(|code| code.to_value()),
+                error_message: attempt.error_message.as_deref(),
+                response_status_code: attempt.response_status_code,
+                response_headers: attempt.response_headers.as_ref(),
+                response_body: attempt.response_body.as_deref(),
+                response_body_truncated: attempt.response_body_truncated,
+            }
+        })
+        .collect();
+    let backend = db.get_database_backend();
+    let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
+    let text = format!("INSERT INTO attempt ({names}) SELECT {names} FROM {source} AS new");
+    db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
+}
+
+/// Suspends endpoints that answered 410 and holds those that asked to be left alone. Answers which.
+async fn hold_endpoints(db: &impl ConnectionTrait, group: &[Report], now: Timestamp) -> Result<Vec<EndpointId>, DbErr> {
+    let mut held = Vec::new();
+    for report in group {
+        let Some(hold) = &report.hold else { continue };
+        let mut update = endpoint::Entity::update_many().filter(endpoint::Column::Id.eq(report.job.endpoint_id));
+        update = match hold {
+            EndpointHold::Until(until) => update
+                .col_expr(endpoint::Column::HeldUntil, Expr::value(*until))
+                .filter(endpoint::Column::HeldUntil.is_null().or(endpoint::Column::HeldUntil.lt(*until))),
+            EndpointHold::Suspended(reason) => update
+                .col_expr(endpoint::Column::Status, Expr::value(EndpointStatus::Suspended))
+                .col_expr(endpoint::Column::StatusReason, Expr::value(reason.clone()))
+                .col_expr(endpoint::Column::UpdatedAt, Expr::value(now))
+                .filter(endpoint::Column::Status.eq(EndpointStatus::Active)),
+        };
+        update.exec(db).await?;
+        held.push(report.job.endpoint_id);
+    }
+    Ok(held)
+}
+
+fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, bool>) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
+    let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
+    for report in counted {
+        if applied.get(&report.job.delivery_id) == Some(&true) {
+            by_workspace.entry(report.attempt.workspace_id).or_default().push(report.change());
+        }
+    }
+    by_workspace
+}
