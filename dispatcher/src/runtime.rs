@@ -21,7 +21,7 @@ use crate::actor::hub::{Drain, Hub, Stop};
 use crate::actor::{HubPort, Hubs, Setup};
 use crate::config::Config;
 use crate::handle::DispatcherHandle;
-use crate::store::{completion, ingest, install, pager, sweep};
+use crate::store::{completion, ingest, install, pager, sole, sweep};
 use crate::transport::Transport;
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
@@ -42,6 +42,9 @@ pub enum StartError {
     /// A thread or its runtime could not be made.
     #[error("cannot start the threads that deliver")]
     Threads(#[source] std::io::Error),
+    /// Another process delivers for this database.
+    #[error("another process delivers for this database; stop it first")]
+    NotSole,
     /// The rows of the installation could not be read or made.
     #[error("cannot read the installation; is the database migrated?")]
     Database(#[source] sea_orm::DbErr),
@@ -66,6 +69,7 @@ impl Dispatcher {
         // Only fails if somebody else has chosen already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let installation = install::install(&db, clock.now()).await.map_err(StartError::Database)?;
+        let sole = sole::Sole::claim(&db).await.map_err(StartError::Database)?.ok_or(StartError::NotSole)?;
         let runtime = tokio::runtime::Handle::current();
         let guard = Arc::new(config.guard.clone());
         Transport::new(guard.clone(), runtime.clone()).map_err(StartError::Client)?;
@@ -92,6 +96,7 @@ impl Dispatcher {
                 .abort_handle(),
             tokio::spawn(pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), asked)).abort_handle(),
             tokio::spawn(sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
+            tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let handle = DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard);
         Ok(Self { handle, hubs, system, thread: Some(thread), tasks })

@@ -12,5 +12,6 @@ pub(crate) mod install;
 pub(crate) mod match_table;
 pub(crate) mod pager;
 pub(crate) mod retry;
+pub(crate) mod sole;
 pub(crate) mod sql;
 pub(crate) mod sweep;

@@ -5,6 +5,7 @@
 //!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
 //! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,24 @@ pub enum OpenError {
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
-    _lock: Option<Arc<File>>,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// The lock that keeps other processes out, for as long as this lives.
+    Sqlite { _lock: Arc<File> },
+    /// Where it is, for connections of a special purpose. Holds a password.
+    Postgres { url: Arc<str> },
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite { .. } => "Sqlite",
+            Self::Postgres { .. } => "Postgres",
+        })
+    }
 }
 
 impl Database {
@@ -73,7 +91,7 @@ impl Database {
             .statement_timeout(STATEMENT_TIMEOUT);
         options.map_sqlx_postgres_opts(|options| options.application_name("angarium"));
         let pool = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
-        Ok(Self { write: pool.clone(), read: pool, _lock: None })
+        Ok(Self { write: pool.clone(), read: pool, kind: Kind::Postgres { url: url.into() } })
     }
 
     async fn open_sqlite(url: &str, path: PathBuf) -> Result<Self, OpenError> {
@@ -92,7 +110,20 @@ impl Database {
         };
         let write = connect(1).await.map_err(OpenError::Connect)?;
         let read = connect(SQLITE_READERS).await.map_err(OpenError::Connect)?;
-        Ok(Self { write, read, _lock: Some(Arc::new(lock)) })
+        Ok(Self { write, read, kind: Kind::Sqlite { _lock: Arc::new(lock) } })
+    }
+
+    /// One connection of its own, which stays open: what PostgreSQL ties to a session, such as a lock, lives as long.
+    /// None for SQLite, where the lock on the file says the same.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn session(&self) -> Result<Option<DatabaseConnection>, DbErr> {
+        let Kind::Postgres { url } = &self.kind else { return Ok(None) };
+        let mut options = options(url);
+        options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+        options.map_sqlx_postgres_opts(|options| options.application_name("angarium-session"));
+        sea_orm::Database::connect(options).await.map(Some)
     }
 
     /// Where rows are read outside of a transaction.

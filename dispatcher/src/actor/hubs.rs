@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::Addr;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
+use tokio::sync::oneshot;
 
-use super::hub::{Deliver, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
+use super::hub::{Deliver, Drain, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
 use crate::job::Job;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
@@ -94,6 +95,14 @@ impl Hubs {
     /// Answers a question for a page.
     pub(crate) fn page(&self, endpoint: EndpointId, jobs: Vec<Job>, full: bool) {
         self.of(endpoint).addr.do_send(PageRead { endpoint, jobs, full });
+    }
+
+    /// Start nothing more, and do not wait for what runs.
+    pub(crate) fn drain(&self) {
+        for port in self.all() {
+            let (done, _) = oneshot::channel();
+            port.addr.do_send(Drain(done));
+        }
     }
 
     fn index(&self, endpoint: EndpointId) -> usize {
