@@ -4,6 +4,8 @@
 //! One client for each arbiter, made on its thread: a pooled connection belongs to the runtime that opened it, and a
 //! request on it from another runtime hangs until its timeout (seekers find it as reqwest#2501).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -35,6 +37,9 @@ const HEADERS_KEPT_MAX: (usize, usize) = (32, 4096);
 /// A connection that breaks this soon after a request was written on it had been closed while it lay in the pool.
 const STALE_CONNECTION_WITHIN: Duration = Duration::from_secs(1);
 
+/// Hosts whose last answer is remembered. One that is not gets no second try.
+const HOSTS_REMEMBERED_MAX: usize = 65_536;
+
 /// A request to an endpoint, complete.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -62,10 +67,12 @@ pub(crate) struct Failure {
 }
 
 /// The client of one arbiter.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Transport {
     client: Client,
     guard: Arc<AddressGuard>,
+    /// When each host last answered: only then can the pool hold a connection to it.
+    answered: RefCell<HashMap<String, Instant>>,
 }
 
 impl Transport {
@@ -83,28 +90,51 @@ impl Transport {
             .tcp_nodelay(true)
             .http1_only()
             .build()?;
-        Ok(Self { client, guard })
+        Ok(Self { client, guard, answered: RefCell::default() })
     }
 
     /// Sends `request` and reads the answer, all within its timeout.
     ///
-    /// A connection that its other end had already closed is told apart from a receiver that failed: the request is
-    /// sent once more, on a new connection, as the same attempt.
+    /// A reused connection that its other end had already closed is told apart from a receiver that failed: the
+    /// request is sent once more, on a new connection, as the same attempt.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, Failure> {
         // A literal address never reaches the resolver, so it is checked here, before every attempt.
         self.guard.check_url(&request.url).map_err(|forbidden| forbidden_address(&forbidden))?;
         let started = Instant::now();
         let exchange = async {
             match self.exchange(request).await {
-                Err(error) if is_stale_connection(&error) && started.elapsed() < STALE_CONNECTION_WITHIN => {
-                    self.exchange(request).await
-                }
+                Err(error) if self.was_stale(request, &error, started) => self.exchange(request).await,
                 answered => answered,
             }
         };
-        match tokio::time::timeout(request.timeout, exchange).await {
+        let answered = tokio::time::timeout(request.timeout, exchange).await;
+        if matches!(answered, Ok(Ok(_))) {
+            self.remember(request);
+        }
+        match answered {
             Ok(answered) => answered.map_err(|error| explain(&error)),
             Err(_) => Err(timed_out(request.timeout)),
+        }
+    }
+
+    /// Whether the request may have met a connection of the pool that was already closed.
+    fn was_stale(&self, request: &Request, error: &reqwest::Error, started: Instant) -> bool {
+        let pooled = |at: &Instant| started.saturating_duration_since(*at) < IDLE_TIMEOUT + STALE_CONNECTION_WITHIN;
+        is_broken_connection(error)
+            && started.elapsed() < STALE_CONNECTION_WITHIN
+            && self.answered.borrow().get(request.url.authority()).is_some_and(pooled)
+    }
+
+    fn remember(&self, request: &Request) {
+        let now = Instant::now();
+        let mut answered = self.answered.borrow_mut();
+        if answered.len() >= HOSTS_REMEMBERED_MAX {
+            answered.retain(|_, at| now.saturating_duration_since(*at) < IDLE_TIMEOUT);
+        }
+        if let Some(at) = answered.get_mut(request.url.authority()) {
+            *at = now;
+        } else if answered.len() < HOSTS_REMEMBERED_MAX {
+            answered.insert(request.url.authority().to_owned(), now);
         }
     }
 
@@ -147,7 +177,7 @@ fn kept_headers(headers: &http::HeaderMap) -> Headers {
     Headers(kept.collect())
 }
 
-fn is_stale_connection(error: &reqwest::Error) -> bool {
+fn is_broken_connection(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() {
         return false;
     }
