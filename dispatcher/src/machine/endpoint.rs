@@ -3,6 +3,7 @@
 //! Line    first attempts, in publish order. Rows are the truth: when more wait than fit in memory (`more`), hints are
 //!         ignored and the line is read from the rows, always from their front, so that a row which became visible late
 //!         is not passed over. What the machine already has, or had while the rows were being read, is left out.
+//!         Hints come in publish order, and one that is left out is replaced by a kick.
 //!         Hints that come during a read join behind what it brings. A hint for a place that the line has passed may be
 //!         one whose delivery is long done, so the rows are asked instead.
 //! Due     retries whose time has come. They share the slots with the line; who has been ready longest goes first.
@@ -338,5 +339,7 @@ impl EndpointMachine {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

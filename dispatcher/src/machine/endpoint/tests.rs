@@ -11,7 +11,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 const FIFO: Rules = Rules { ordering: Ordering::Fifo, max_in_flight: 1, hold: Hold::No };
 
-fn job(seq: i64) -> Job {
+pub(super) fn job(seq: i64) -> Job {
     let event = event::Model {
         id: EventId::new(NOW),
         workspace_id: WorkspaceId::new(NOW),

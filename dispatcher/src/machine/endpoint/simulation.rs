@@ -1,0 +1,255 @@
+//! Many random lives of one endpoint: hints are late, doubled or shrunk to a kick, reads see the rows as they were when
+//! the read was asked for or at any time until it is answered, results become durable late, holds come and go. Always:
+//! one request at a time, first attempts in publish order, and nothing sent twice or never.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::tests::job;
+use super::*;
+
+/// A small generator; the seed is printed when a life fails.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+#[derive(Clone)]
+struct Row {
+    job: Job,
+    open: bool,
+}
+
+struct Life {
+    chance: Chance,
+    now: Timestamp,
+    machine: EndpointMachine,
+    rules: Rules,
+    rows: HashMap<DeliveryId, Row>,
+    next_seq: i64,
+    /// Hints on their way; none where the hub was behind and is only told to look.
+    hints: VecDeque<Option<Vec<Job>>>,
+    /// Reads that wait for their answer: the limit, and the answer if the rows were read already.
+    reads: VecDeque<(usize, Option<Vec<Job>>)>,
+    running: Vec<Job>,
+    ended: Vec<(Job, bool)>,
+    grants: usize,
+    /// Places in the order of their first attempts, and how often each delivery was sent.
+    firsts: Vec<i64>,
+    sends: HashMap<DeliveryId, i32>,
+}
+
+impl Life {
+    fn new(seed: u64, ordering: Ordering) -> Self {
+        let max_in_flight = if ordering == Ordering::None { 4 } else { 1 };
+        let mut life = Self {
+            chance: Chance(u64::MAX / 7919 * seed),
+            now: Timestamp::from_millis(1_000_000),
+            machine: EndpointMachine::new(),
+            rules: Rules { ordering, max_in_flight, hold: Hold::No },
+            rows: HashMap::new(),
+            next_seq: 1,
+            hints: VecDeque::new(),
+            reads: VecDeque::new(),
+            running: Vec::new(),
+            ended: Vec::new(),
+            grants: 0,
+            firsts: Vec::new(),
+            sends: HashMap::new(),
+        };
+        life.give(Input::Configured(life.rules));
+        life
+    }
+
+    fn give(&mut self, input: Input) {
+        // A small room makes the way through the rows the usual one.
+        for output in self.machine.step(self.now, 8, input) {
+            match output {
+                Output::Ask => self.grants += 1,
+                Output::Release | Output::WakeAt(_) => {}
+                Output::Read { limit } => self.reads.push_back((limit, None)),
+                Output::Start(job) => self.start(job),
+            }
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        assert!(self.rows[&job.delivery_id].open, "a closed delivery was sent");
+        assert_eq!(self.rows[&job.delivery_id].job.attempt_count, job.attempt_count, "an attempt was repeated");
+        *self.sends.entry(job.delivery_id).or_default() += 1;
+        if job.attempt_count == 0 {
+            self.firsts.push(job.seq);
+        }
+        self.running.push(job);
+        assert!(self.running.len() <= self.rules.max_in_flight, "too many requests at once");
+    }
+
+    fn publish(&mut self) {
+        let jobs: Vec<_> = (0..=self.chance.below(6))
+            .map(|offset| Job { ready_at: self.now, ..job(self.next_seq + i64::try_from(offset).expect("small")) })
+            .collect();
+        self.next_seq += i64::try_from(jobs.len()).expect("small");
+        for job in &jobs {
+            self.rows.insert(job.delivery_id, Row { job: job.clone(), open: true });
+        }
+        let shrunk = self.chance.one_in(10);
+        self.hints.push_back((!shrunk).then_some(jobs));
+    }
+
+    /// What a read of the rows finds now.
+    fn page(&self, limit: usize) -> Vec<Job> {
+        let open = || self.rows.values().filter(|row| row.open).map(|row| row.job.clone());
+        let mut line: Vec<_> = open().filter(|job| job.status == Status::Pending).collect();
+        line.sort_by_key(|job| job.seq);
+        line.truncate(limit);
+        let mut due: Vec<_> = open().filter(|job| job.status == Status::Retrying && job.ready_at <= self.now).collect();
+        due.sort_by_key(|job| job.ready_at);
+        due.truncate(limit);
+        line.extend(due);
+        line
+    }
+
+    fn answer_read(&mut self) {
+        let Some((limit, seen)) = self.reads.pop_front() else { return };
+        let jobs = seen.unwrap_or_else(|| self.page(limit));
+        let pending = jobs.iter().filter(|job| job.status == Status::Pending).count();
+        let full = pending >= limit || jobs.len() - pending >= limit;
+        self.give(Input::Page { jobs, full });
+    }
+
+    fn finish(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let index = usize::try_from(self.chance.below(self.running.len() as u64)).expect("small");
+        let job = self.running.remove(index);
+        let hold = match self.chance.below(12) {
+            0 => Some(Hold::Until(self.now + Duration::from_secs(self.chance.below(30)))),
+            _ => None,
+        };
+        let delivery = job.delivery_id;
+        let succeeded = !self.chance.one_in(4);
+        self.ended.push((job, succeeded));
+        self.give(Input::Finished { delivery, hold });
+    }
+
+    fn record(&mut self) {
+        if self.ended.is_empty() {
+            return;
+        }
+        let (job, succeeded) = self.ended.remove(0);
+        let ready_at = self.now + Duration::from_secs(self.chance.below(20));
+        let row = self.rows.get_mut(&job.delivery_id).expect("rows are not deleted here");
+        row.open = !succeeded;
+        row.job.attempt_count += 1;
+        row.job.status = Status::Retrying;
+        row.job.ready_at = ready_at;
+        self.give(Input::Recorded(job.delivery_id));
+    }
+
+    fn live(&mut self) {
+        match self.chance.below(16) {
+            0..=2 => self.publish(),
+            3 | 4 => {
+                if let Some(hint) = self.hints.pop_front() {
+                    if self.chance.one_in(8) {
+                        self.hints.push_back(hint.clone());
+                    }
+                    self.give(hint.map_or(Input::Kicked, Input::Arrived));
+                }
+            }
+            5 => {
+                if let Some(index) = (0..self.reads.len()).find(|index| self.reads[*index].1.is_none()) {
+                    self.reads[index].1 = Some(self.page(self.reads[index].0));
+                }
+            }
+            6 | 7 => self.answer_read(),
+            8..=10 => self.finish(),
+            11 | 12 => self.record(),
+            13 => self.grant(),
+            14 => {
+                self.now = self.now + Duration::from_secs(self.chance.below(10));
+                let due = self.page(100).into_iter().filter(|job| job.status == Status::Retrying);
+                let due: Vec<_> = due.map(|job| job.delivery_id).collect();
+                self.give(Input::Due(due));
+            }
+            _ if self.chance.one_in(4) => {
+                self.rules.hold = if self.chance.one_in(2) { Hold::Paused } else { Hold::No };
+                self.give(Input::Configured(self.rules));
+            }
+            _ => self.grant(),
+        }
+    }
+
+    fn grant(&mut self) {
+        if self.grants > 0 {
+            self.grants -= 1;
+            self.give(Input::Granted);
+        }
+    }
+
+    /// Lets everything come to its end, with the sweep finding what got lost.
+    fn settle(&mut self) {
+        self.rules.hold = Hold::No;
+        for round in 0.. {
+            assert!(round < 10_000, "it does not come to its end");
+            self.hints.clear();
+            self.now = self.now + Duration::from_secs(60);
+            self.give(Input::Configured(self.rules));
+            self.give(Input::Kicked);
+            while !self.reads.is_empty() || self.grants > 0 || !self.running.is_empty() || !self.ended.is_empty() {
+                self.answer_read();
+                self.grant();
+                self.finish();
+                self.record();
+            }
+            if self.rows.values().all(|row| !row.open) {
+                return;
+            }
+        }
+    }
+
+    fn check(&self) {
+        for (id, row) in &self.rows {
+            assert_eq!(self.sends[id], row.job.attempt_count, "as many requests as attempts");
+        }
+        if self.rules.ordering == Ordering::Fifo {
+            assert!(self.firsts.is_sorted(), "first attempts left the publish order");
+        }
+        assert_eq!(self.firsts.len(), self.rows.len(), "each delivery has one first attempt");
+    }
+}
+
+fn lives(ordering: Ordering) {
+    for seed in 1..=100 {
+        let lived = std::panic::catch_unwind(|| {
+            let mut life = Life::new(seed, ordering);
+            for _ in 0..600 {
+                life.live();
+            }
+            life.settle();
+            life.check();
+        });
+        assert!(lived.is_ok(), "the life with seed {seed} went wrong");
+    }
+}
+
+#[test]
+fn a_hundred_lives_of_a_fifo_endpoint_send_each_delivery_in_order_and_never_twice() {
+    lives(Ordering::Fifo);
+}
+
+#[test]
+fn a_hundred_lives_of_an_endpoint_without_order_send_each_delivery_and_never_twice() {
+    lives(Ordering::None);
+}
