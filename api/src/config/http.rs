@@ -1,0 +1,96 @@
+//! Where the API listens, and to which pages.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use url::Url;
+
+use super::reader::{Reader, list};
+
+/// Default of `listen`.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Settings of the HTTP server.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Address of the API.
+    ///
+    /// `ANGARIUM_LISTEN`, an address and a port. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Pages that may call and open streams, besides programs, which send no `Origin`.
+    ///
+    /// `ANGARIUM_CORS_ORIGINS`, a list with commas such as `https://app.example.com,http://localhost:3000`.
+    /// Default the server's own origin, known once it listens.
+    pub origins: Option<Vec<Origin>>,
+}
+
+impl Http {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let listen = reader.read("ANGARIUM_LISTEN", |text| {
+            text.parse().map_err(|_| format!("is `{text}`, but must be an address and a port such as `{LISTEN}`"))
+        });
+        let origins = reader.read("ANGARIUM_CORS_ORIGINS", |text| list(text, Origin::parse));
+        Self { listen: listen.unwrap_or(LISTEN), origins }
+    }
+}
+
+/// The origin of a page as browsers send it: scheme, host, and the port unless it is the scheme's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// Reads `https://app.example.com` or `http://localhost:3000`.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("holds `{text}`, but an origin is written like `https://app.example.com`");
+        let url = Url::parse(text).map_err(|_| wrong())?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !is_bare || !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self(url.origin().ascii_serialization()))
+    }
+
+    /// The origin of what is served without TLS at `address`.
+    pub fn of(address: SocketAddr) -> Self {
+        Self::of_host("http", &address.to_string())
+    }
+
+    /// The origin of the host and port `host`.
+    pub(crate) fn of_host(scheme: &str, host: &str) -> Self {
+        let text = format!("{scheme}://{host}");
+        // The port is left out where it is the scheme's own, and a name is in lower case.
+        let normal = Url::parse(&text).map(|url| url.origin().ascii_serialization());
+        Self(normal.unwrap_or(text))
+    }
+
+    /// As in an `Origin` header.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_kept_as_browsers_send_it() {
+        let normal = |text: &str| Origin::parse(text).map(|origin| origin.to_string());
+        assert_eq!(normal("HTTPS://App.Example.com:443/").as_deref(), Ok("https://app.example.com"));
+        assert_eq!(normal("http://[::1]:8080").as_deref(), Ok("http://[::1]:8080"));
+        for wrong in ["*", "null", "example.com", "ftp://example.com", "http://example.com/app", "http://u@example.com"]
+        {
+            assert!(normal(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Origin::of(([127, 0, 0, 1], 80).into()).as_str(), "http://127.0.0.1");
+    }
+}
