@@ -172,9 +172,6 @@ impl Drop for EndpointActor {
         for _ in 0..self.machine.unsettled() {
             self.shared.settled();
         }
-        for _ in 0..self.machine.asked() {
-            self.shared.release_grant();
-        }
         self.shared.hub.do_send(Died(self.id));
     }
 }

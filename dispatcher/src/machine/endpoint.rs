@@ -194,11 +194,6 @@ impl EndpointMachine {
         self.in_flight.len() + self.unrecorded.len()
     }
 
-    /// Grants that were asked for and not used yet.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked
-    }
-
     /// Bytes of the jobs in memory, roughly.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
@@ -269,7 +264,8 @@ impl EndpointMachine {
     }
 
     fn take_grant(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
-        self.asked -= 1;
+        // More may come than were asked for: those of a predecessor that has died.
+        self.asked = self.asked.saturating_sub(1);
         let room_for_one = self.slots(now).is_some_and(|slots| self.in_flight.len() < slots);
         match if room_for_one { self.pop() } else { None } {
             Some(job) => {

@@ -1,7 +1,7 @@
 //! Who may send next: a bounded number of requests in flight, granted in turn to workspaces, and within a workspace
 //! in turn to its endpoints, so that no one's queue is another one's wait.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use angarium_entity::{EndpointId, WorkspaceId};
 
@@ -12,13 +12,13 @@ pub(crate) struct Governor {
     /// Workspaces with somebody waiting, in turn.
     turns: VecDeque<WorkspaceId>,
     waiting: HashMap<WorkspaceId, VecDeque<EndpointId>>,
-    /// Endpoints wait once, however much they have to send.
-    known: HashSet<EndpointId>,
+    /// How many grants each endpoint waits for. It stands in its line once, and gets one at each turn.
+    wanted: HashMap<EndpointId, usize>,
 }
 
 impl Governor {
     pub(crate) fn new(in_flight_max: usize) -> Self {
-        Self { free: in_flight_max, turns: VecDeque::new(), waiting: HashMap::new(), known: HashSet::new() }
+        Self { free: in_flight_max, turns: VecDeque::new(), waiting: HashMap::new(), wanted: HashMap::new() }
     }
 
     /// Whether `endpoint` may send now; if not, it is told when its turn comes.
@@ -27,7 +27,9 @@ impl Governor {
             self.free -= 1;
             return true;
         }
-        if self.known.insert(endpoint) {
+        let wanted = self.wanted.entry(endpoint).or_default();
+        *wanted += 1;
+        if *wanted == 1 {
             let line = self.waiting.entry(workspace).or_default();
             if line.is_empty() {
                 self.turns.push_back(workspace);
@@ -45,12 +47,18 @@ impl Governor {
         };
         let line = self.waiting.get_mut(&workspace)?;
         let endpoint = line.pop_front()?;
+        match self.wanted.get_mut(&endpoint) {
+            Some(wanted) if *wanted > 1 => {
+                *wanted -= 1;
+                line.push_back(endpoint);
+            }
+            _ => drop(self.wanted.remove(&endpoint)),
+        }
         if line.is_empty() {
             self.waiting.remove(&workspace);
         } else {
             self.turns.push_back(workspace);
         }
-        self.known.remove(&endpoint);
         Some(endpoint)
     }
 }
@@ -79,12 +87,25 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_waits_once_and_every_grant_comes_back() {
+    fn an_endpoint_gets_one_grant_at_a_time_and_in_the_end_all_that_it_asked_for() {
+        let now = Timestamp::from_millis(1);
+        let workspace = WorkspaceId::new(now);
+        let [greedy, modest] = [EndpointId::new(now), EndpointId::new(now)];
+        let mut governor = Governor::new(1);
+        assert!(governor.ask(workspace, greedy));
+        assert!((0..3).all(|_| !governor.ask(workspace, greedy)) && !governor.ask(workspace, modest));
+        let granted: Vec<_> = std::iter::from_fn(|| governor.release()).collect();
+        assert_eq!(granted, [greedy, modest, greedy, greedy]);
+        assert!(governor.ask(workspace, modest));
+    }
+
+    #[test]
+    fn every_grant_comes_back() {
         let now = Timestamp::from_millis(1);
         let (workspace, endpoint) = (WorkspaceId::new(now), EndpointId::new(now));
         let mut governor = Governor::new(2);
         assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));
-        assert!(!governor.ask(workspace, endpoint) && !governor.ask(workspace, endpoint));
+        assert!(!governor.ask(workspace, endpoint));
         assert_eq!(governor.release(), Some(endpoint));
         assert_eq!((governor.release(), governor.release()), (None, None));
         assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));

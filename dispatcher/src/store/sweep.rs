@@ -33,12 +33,12 @@ const READY: &str = "\
     AND (d.shard, d.endpoint_id) > (spot.shard, spot.endpoint_id) ORDER BY d.shard, d.endpoint_id LIMIT 1) \
     FROM spot WHERE spot.shard IS NOT NULL) \
     SELECT spot.endpoint_id FROM spot JOIN endpoint AS e ON e.id = spot.endpoint_id \
-    WHERE e.status = 'ACTIVE' AND (e.held_until IS NULL OR e.held_until <= $1)";
+    WHERE e.status = 'ACTIVE' AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $1)";
 
 const DUE: &str = "\
     SELECT d.id, d.endpoint_id, d.next_attempt_at FROM delivery AS d JOIN endpoint AS e ON e.id = d.endpoint_id \
     WHERE d.shard IN (SELECT id FROM shard) AND d.next_attempt_at <= $1 \
-    AND e.status = 'ACTIVE' AND (e.held_until IS NULL OR e.held_until <= $2) \
+    AND e.status = 'ACTIVE' AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $2) \
     ORDER BY d.next_attempt_at LIMIT $3";
 
 /// Sweeps for ever, at once to begin with.
