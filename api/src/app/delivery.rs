@@ -1,0 +1,124 @@
+//! Deliveries: reading them, and trying one again.
+
+use angarium_dispatcher::RetryError;
+use angarium_entity::api_key::Scope;
+use angarium_entity::{AttemptId, DeliveryId, attempt, delivery, endpoint, subscription};
+use async_graphql::Enum;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter};
+
+use super::reach::{Reach, within};
+use super::{AppError, Path, Problem, Refusal};
+use crate::{AppState, Caller};
+
+mod list;
+pub mod updates;
+
+pub use list::{Filter, Parent, Sort};
+
+/// Kinds of problem with delivery input. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "DeliveryErrorCode")]
+pub enum ErrorCode {
+    /// No such object in this workspace.
+    NotFound,
+    /// The delivery is pending or in flight.
+    NotRetryable,
+}
+
+/// What holds a delivery, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The kind.
+    pub reason: HoldReason,
+    /// When it ends by itself.
+    pub until: Option<angarium_entity::Timestamp>,
+}
+
+/// Kinds of hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "DeliveryHoldReason")]
+pub enum HoldReason {
+    /// The endpoint is paused by its owner.
+    EndpointPaused,
+    /// The endpoint is suspended by the server.
+    EndpointSuspended,
+    /// The endpoint asked to wait (`Retry-After`).
+    RetryAfter,
+    /// The subscription is disabled.
+    SubscriptionDisabled,
+}
+
+/// What holds an open delivery although it may be due. What a person has to end comes first.
+pub fn held_by(
+    delivery: &delivery::Model,
+    endpoint: Option<&endpoint::Model>,
+    subscription: Option<&subscription::Model>,
+    now: angarium_entity::Timestamp,
+) -> Option<Hold> {
+    if !delivery.status.is_open() {
+        return None;
+    }
+    let hold = |reason| Some(Hold { reason, until: None });
+    match endpoint.map(|endpoint| endpoint.status) {
+        Some(endpoint::Status::Paused) => return hold(HoldReason::EndpointPaused),
+        Some(endpoint::Status::Suspended) => return hold(HoldReason::EndpointSuspended),
+        Some(endpoint::Status::Active) | None => {}
+    }
+    if subscription.is_some_and(|subscription| !subscription.enabled) {
+        return hold(HoldReason::SubscriptionDisabled);
+    }
+    let until = endpoint.and_then(|endpoint| endpoint.held_until).filter(|until| *until > now)?;
+    Some(Hold { reason: HoldReason::RetryAfter, until: Some(until) })
+}
+
+/// Tries a delivery again now.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn retry(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::DeliveryWrite)?;
+    let not_found =
+        || Problem { code: ErrorCode::NotFound, message: "does not exist".to_owned(), field: Path::argument("id") };
+    let Ok(id) = id.parse::<DeliveryId>() else { return Err(not_found().into()) };
+    let workspace = match Reach::of(caller)? {
+        Reach::One(workspace) => Some(workspace),
+        Reach::All => {
+            delivery::Entity::find_by_id(id).one(state.db.read()).await?.map(|delivery| delivery.workspace_id)
+        }
+    };
+    let Some(workspace) = workspace else { return Err(not_found().into()) };
+    state.dispatcher.retry(workspace, id).await.map_err(|error| match error {
+        RetryError::NotFound => not_found().into(),
+        RetryError::NotRetryable(_) => {
+            Problem { code: ErrorCode::NotRetryable, message: error.to_string(), field: Path::argument("id") }.into()
+        }
+        RetryError::Database(error) => Refusal::Error(error.into()),
+    })
+}
+
+/// The delivery with this ID, if the caller can see it.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn find(state: &AppState, caller: &Caller, id: DeliveryId) -> Result<Option<delivery::Model>, AppError> {
+    caller.require(Scope::DeliveryRead)?;
+    let select = within!(delivery, Reach::of(caller)?).filter(delivery::Column::Id.eq(id));
+    Ok(select.one(state.db.read()).await?)
+}
+
+/// The attempt with this ID, if the caller can see it.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn find_attempt(
+    state: &AppState,
+    caller: &Caller,
+    id: AttemptId,
+) -> Result<Option<attempt::Model>, AppError> {
+    caller.require(Scope::DeliveryRead)?;
+    let mut select = attempt::Entity::find_by_id(id);
+    if let Reach::One(workspace) = Reach::of(caller)? {
+        select = select.filter(attempt::Column::WorkspaceId.eq(workspace));
+    }
+    Ok(select.one(state.db.read()).await?)
+}

@@ -1,0 +1,259 @@
+//! HTTP destinations.
+
+use std::time::Duration;
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::endpoint::{
+    self, BodyFormat, Headers, IN_FLIGHT_MAX, Ordering, SignatureScheme, Status, TIMEOUT_RANGE,
+};
+use angarium_entity::signing_secret::{self, SecretError, SigningSecret};
+use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspace};
+use async_graphql::Enum;
+use sea_orm::{ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Set};
+
+use super::problem::CommonCode;
+use super::reach::{Reach, within};
+use super::workspace::NAME_LEN_MAX;
+use super::{AppError, Path, Problems, Refusal};
+use crate::app::event_type::DESCRIPTION_LEN_MAX;
+use crate::{AppState, Caller};
+
+mod check;
+mod list;
+
+pub use list::{Filter, Sort};
+
+/// Most characters of the reason for a pause.
+pub const REASON_LEN_MAX: usize = 1024;
+/// `maxInFlight` of an endpoint without an order that asks for none.
+pub const IN_FLIGHT_DEFAULT: i32 = 16;
+
+/// Kinds of problem with webhook endpoint input. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "WebhookEndpointErrorCode")]
+pub enum ErrorCode {
+    /// The value is empty.
+    Blank,
+    /// The header is set by the server or not allowed.
+    HeaderForbidden,
+    /// The value is malformed.
+    Invalid,
+    /// No such object in this workspace.
+    NotFound,
+    /// The secret is too short.
+    SecretWeak,
+    /// The value is too long.
+    TooLong,
+    /// The list is too long.
+    TooMany,
+    /// The URL points to an address that is not allowed.
+    UrlForbidden,
+    /// The URL must use https.
+    UrlNotHttps,
+}
+
+impl CommonCode for ErrorCode {
+    const BLANK: Self = Self::Blank;
+    const INVALID: Self = Self::Invalid;
+    const TOO_LONG: Self = Self::TooLong;
+}
+
+/// An endpoint to create, as given.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Display name.
+    pub name: Option<String>,
+    /// Note for people.
+    pub description: Option<String>,
+    /// Destination.
+    pub url: String,
+    /// Extra request headers: names and values.
+    pub headers: Vec<(String, String)>,
+    /// What a request body looks like.
+    pub body_format: BodyFormat,
+    /// In which order deliveries go out.
+    pub ordering: Ordering,
+    /// Most requests in flight at once.
+    pub max_in_flight: Option<i32>,
+    /// Time allowed for one request, in ISO 8601; the default when absent.
+    pub timeout: Option<String>,
+    /// How requests are signed.
+    pub scheme: SignatureScheme,
+    /// The caller's own secret; one is made when absent.
+    pub secret: Option<String>,
+}
+
+impl Draft {
+    /// An endpoint for `url` with default settings.
+    pub fn for_url(url: String) -> Self {
+        Self {
+            name: None,
+            description: None,
+            url,
+            headers: Vec::new(),
+            body_format: BodyFormat::Envelope,
+            ordering: Ordering::Fifo,
+            max_in_flight: None,
+            timeout: None,
+            scheme: SignatureScheme::StandardWebhooks,
+            secret: None,
+        }
+    }
+}
+
+/// An endpoint that was checked and can be stored.
+#[derive(Clone, Debug)]
+pub struct NewEndpoint {
+    name: Option<String>,
+    description: Option<String>,
+    url: String,
+    headers: Headers,
+    body_format: BodyFormat,
+    ordering: Ordering,
+    max_in_flight: i32,
+    timeout: Duration,
+    /// None when unsigned.
+    secret: Option<SigningSecret>,
+}
+
+/// A stored endpoint, and its secret, which is shown only now.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The row.
+    pub endpoint: endpoint::Model,
+    /// None when unsigned.
+    pub secret: Option<SigningSecret>,
+}
+
+/// Creates an endpoint in the caller's workspace.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<Created, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let workspace_id = caller.workspace_id()?;
+    let mut problems = Problems::default();
+    let new = draft.check(state, &Path::argument("input"), &mut problems);
+    let new = problems.unless_any(new).map_err(Refusal::Problems)?;
+    let transaction = state.db.begin().await?;
+    let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
+    workspace::bump_config_version(&transaction, workspace_id).await?;
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(created.endpoint.id);
+    Ok(created)
+}
+
+/// Stores an endpoint with its first revision and its secret, in the caller's transaction.
+pub(super) async fn insert(
+    db: &impl ConnectionTrait,
+    state: &AppState,
+    caller: &Caller,
+    workspace_id: WorkspaceId,
+    new: NewEndpoint,
+    inline: bool,
+) -> Result<Created, DbErr> {
+    let now = state.now();
+    let id = EndpointId::new(now);
+    let endpoint = endpoint::Model {
+        id,
+        workspace_id,
+        shard: shard::of(id, shard::COUNT),
+        name: new.name,
+        description: new.description,
+        url: new.url,
+        headers: new.headers,
+        body_format: new.body_format,
+        ordering: new.ordering,
+        max_in_flight: new.max_in_flight,
+        timeout_ms: i32::try_from(new.timeout.as_millis()).unwrap_or(i32::MAX),
+        signature_scheme: match new.secret {
+            Some(_) => SignatureScheme::StandardWebhooks,
+            None => SignatureScheme::None,
+        },
+        inline,
+        status: Status::Active,
+        status_reason: None,
+        held_until: None,
+        version: 1,
+        created_by: caller.key_id(),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    };
+    let revision = endpoint_revision::Model::from(&endpoint).into_active_model();
+    endpoint::Entity::insert(endpoint.clone().into_active_model()).exec_without_returning(db).await?;
+    endpoint_revision::Entity::insert(revision).exec_without_returning(db).await?;
+    if let Some(secret) = &new.secret {
+        let sealed = signing_secret::Model::seal(secret, id, &state.sealer, now).into_active_model();
+        signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
+    }
+    Ok(Created { endpoint, secret: new.secret })
+}
+
+/// Holds the deliveries to an endpoint.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn pause(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    reason: Option<String>,
+) -> Result<endpoint::Model, Refusal<ErrorCode>> {
+    let mut problems = Problems::default();
+    let reason = problems.optional_text(&Path::argument("reason"), reason, REASON_LEN_MAX);
+    set_status(state, caller, id, Status::Paused, reason, problems).await
+}
+
+/// Delivers again to an endpoint that was paused or suspended.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn resume(state: &AppState, caller: &Caller, id: &str) -> Result<endpoint::Model, Refusal<ErrorCode>> {
+    set_status(state, caller, id, Status::Active, None, Problems::default()).await
+}
+
+/// A status is no setting: `version`, and with it what an old attempt shows, stays as it is.
+async fn set_status(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    status: Status,
+    reason: Option<String>,
+    mut problems: Problems<ErrorCode>,
+) -> Result<endpoint::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let transaction = state.db.begin().await?;
+    let found = match id.parse::<EndpointId>() {
+        Ok(id) => within!(endpoint, Reach::of(caller)?).filter(by_id(id)).one(&transaction).await?,
+        Err(_) => None,
+    };
+    if found.is_none() {
+        problems.add(ErrorCode::NotFound, &Path::argument("id"), "does not exist");
+    }
+    let found = problems.unless_any(found).map_err(Refusal::Problems)?;
+    let workspace_id = found.workspace_id;
+    let mut changed = found.into_active_model();
+    changed.status = Set(status);
+    changed.status_reason = Set(reason);
+    changed.updated_at = Set(state.now());
+    let endpoint = changed.update(&transaction).await?;
+    workspace::bump_config_version(&transaction, workspace_id).await?;
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(endpoint.id);
+    Ok(endpoint)
+}
+
+/// The endpoint with this ID, if the caller can see it.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn find(state: &AppState, caller: &Caller, id: EndpointId) -> Result<Option<endpoint::Model>, AppError> {
+    caller.require(Scope::WebhookRead)?;
+    Ok(within!(endpoint, Reach::of(caller)?).filter(by_id(id)).one(state.db.read()).await?)
+}
+
+fn by_id(id: EndpointId) -> sea_orm::sea_query::Expr {
+    use sea_orm::ColumnTrait as _;
+    endpoint::Column::Id.eq(id)
+}

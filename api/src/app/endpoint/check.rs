@@ -1,0 +1,198 @@
+//! What an endpoint may look like.
+
+use std::collections::HashSet;
+
+use angarium_entity::endpoint::header::{self, HeaderError};
+use angarium_entity::endpoint::url::{self, UrlError};
+use angarium_entity::endpoint::{Header, Headers, TIMEOUT};
+
+use super::{
+    AppState, DESCRIPTION_LEN_MAX, Draft, Duration, ErrorCode, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, NAME_LEN_MAX,
+    NewEndpoint, Ordering, Path, Problems, SecretError, SignatureScheme, SigningSecret, TIMEOUT_RANGE,
+};
+use crate::app::duration;
+
+impl Draft {
+    /// Checks everything and tells all that is wrong. `field` is where the draft was given.
+    pub fn check(self, state: &AppState, field: &Path, problems: &mut Problems<ErrorCode>) -> Option<NewEndpoint> {
+        let name = problems.optional_text(&field.at("name"), self.name, NAME_LEN_MAX);
+        let description = problems.optional_text(&field.at("description"), self.description, DESCRIPTION_LEN_MAX);
+        let url = check_url(state, &field.at("url"), &self.url, problems);
+        let headers = check_headers(&field.at("headers"), self.headers, problems);
+        let max_in_flight = check_in_flight(&field.at("maxInFlight"), self.ordering, self.max_in_flight, problems);
+        let timeout = match self.timeout {
+            Some(text) => check_timeout(&field.at("timeout"), &text, problems),
+            None => Some(TIMEOUT),
+        };
+        let secret = check_secret(&field.at("signing").at("secret"), self.scheme, self.secret, problems);
+        Some(NewEndpoint {
+            name,
+            description,
+            url: url?,
+            headers: headers?,
+            body_format: self.body_format,
+            ordering: self.ordering,
+            max_in_flight: max_in_flight?,
+            timeout: timeout?,
+            secret: secret?,
+        })
+    }
+}
+
+fn check_url(state: &AppState, field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<String> {
+    let url = match url::parse(text, state.limits.allow_http) {
+        Ok(url) => url,
+        Err(error) => {
+            let code = match error {
+                UrlError::Blank => ErrorCode::Blank,
+                UrlError::TooLong => ErrorCode::TooLong,
+                UrlError::NotHttps => ErrorCode::UrlNotHttps,
+                UrlError::Malformed(_) | UrlError::Scheme(_) | UrlError::Userinfo | UrlError::Fragment => {
+                    ErrorCode::Invalid
+                }
+            };
+            problems.add(code, field, error.to_string());
+            return None;
+        }
+    };
+    if let Err(error) = state.dispatcher.check_url(&url) {
+        problems.add(ErrorCode::UrlForbidden, field, format!("cannot be delivered to: {error}"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn check_headers(field: &Path, given: Vec<(String, String)>, problems: &mut Problems<ErrorCode>) -> Option<Headers> {
+    if given.len() > header::COUNT_MAX {
+        problems.add(ErrorCode::TooMany, field, format!("holds more than {} headers", header::COUNT_MAX));
+        return None;
+    }
+    if given.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > header::BYTES_MAX {
+        problems.add(ErrorCode::TooLong, field, format!("is longer than {} bytes in all", header::BYTES_MAX));
+        return None;
+    }
+    let mut seen = HashSet::new();
+    let headers: Vec<Option<Header>> = given
+        .iter()
+        .enumerate()
+        .map(|(index, (name, value))| {
+            let field = field.item(index);
+            match header::parse(name, value) {
+                Ok(header) if seen.insert(header.name.clone()) => return Some(header),
+                Ok(_) => problems.add(ErrorCode::Invalid, &field.at("name"), "is given twice"),
+                Err(error @ HeaderError::Reserved) => {
+                    problems.add(ErrorCode::HeaderForbidden, &field.at("name"), error.to_string());
+                }
+                Err(error @ HeaderError::Name) => {
+                    problems.add(ErrorCode::Invalid, &field.at("name"), error.to_string());
+                }
+                Err(error @ HeaderError::Value) => {
+                    problems.add(ErrorCode::Invalid, &field.at("value"), error.to_string());
+                }
+            }
+            None
+        })
+        .collect();
+    headers.into_iter().collect::<Option<_>>().map(Headers)
+}
+
+fn check_in_flight(
+    field: &Path,
+    ordering: Ordering,
+    given: Option<i32>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<i32> {
+    let most = i32::from(IN_FLIGHT_MAX);
+    match (ordering, given) {
+        (Ordering::Fifo, None | Some(1)) => return Some(1),
+        (Ordering::Fifo, Some(_)) => problems.add(ErrorCode::Invalid, field, "is more than 1 only with ordering NONE"),
+        (Ordering::None, None) => return Some(IN_FLIGHT_DEFAULT),
+        (Ordering::None, Some(given)) if (1..=most).contains(&given) => return Some(given),
+        (Ordering::None, Some(_)) => problems.add(ErrorCode::Invalid, field, format!("is not from 1 to {most}")),
+    }
+    None
+}
+
+fn check_timeout(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<Duration> {
+    match duration::parse(text) {
+        Ok(timeout) if TIMEOUT_RANGE.contains(&timeout) => return Some(timeout),
+        Ok(_) => problems.add(ErrorCode::Invalid, field, "is not from 1 to 60 seconds"),
+        Err(error) => problems.add(ErrorCode::Invalid, field, error.to_string()),
+    }
+    None
+}
+
+/// The outer option is whether it can go on, the inner one whether requests are signed.
+#[expect(clippy::option_option, reason = "two questions, answered once and taken apart at once")]
+fn check_secret(
+    field: &Path,
+    scheme: SignatureScheme,
+    given: Option<String>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Option<SigningSecret>> {
+    match (scheme, given) {
+        (SignatureScheme::None, None) => Some(None),
+        (SignatureScheme::None, Some(_)) => {
+            problems.add(ErrorCode::Invalid, field, "cannot be given with the scheme NONE");
+            None
+        }
+        (SignatureScheme::StandardWebhooks, None) => Some(Some(SigningSecret::generate())),
+        (SignatureScheme::StandardWebhooks, Some(text)) => match SigningSecret::parse(&text) {
+            Ok(secret) => Some(Some(secret)),
+            Err(error) => {
+                let code = match error {
+                    SecretError::TooShort => ErrorCode::SecretWeak,
+                    SecretError::TooLong => ErrorCode::TooLong,
+                    SecretError::NotBase64 => ErrorCode::Invalid,
+                };
+                problems.add(code, field, error.to_string());
+                None
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told<T>(check: impl FnOnce(&Path, &mut Problems<ErrorCode>) -> Option<T>) -> Result<T, Vec<ErrorCode>> {
+        let mut problems = Problems::default();
+        let checked = check(&Path::argument("x"), &mut problems);
+        problems.unless_any(checked).map_err(|told| told.iter().map(|problem| problem.code).collect())
+    }
+
+    #[test]
+    fn more_than_one_in_flight_needs_an_endpoint_without_order() {
+        assert_eq!(told(|field, told| check_in_flight(field, Ordering::Fifo, None, told)), Ok(1));
+        assert_eq!(
+            told(|field, told| check_in_flight(field, Ordering::Fifo, Some(2), told)),
+            Err(vec![ErrorCode::Invalid])
+        );
+        assert_eq!(told(|field, told| check_in_flight(field, Ordering::None, Some(64), told)), Ok(64));
+        for wrong in [0, 65, -1] {
+            assert!(told(|field, told| check_in_flight(field, Ordering::None, Some(wrong), told)).is_err());
+        }
+    }
+
+    #[test]
+    fn every_wrong_header_is_told() {
+        let given = [("x-team", "a"), ("Host", "b"), ("x y", "c"), ("X-Team", "d"), ("x-line", "e\nf")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        assert_eq!(
+            told(|field, told| check_headers(field, given, told)),
+            Err(vec![ErrorCode::HeaderForbidden, ErrorCode::Invalid, ErrorCode::Invalid, ErrorCode::Invalid])
+        );
+    }
+
+    #[test]
+    fn a_secret_is_made_kept_or_refused() {
+        let check = |scheme, secret: Option<&str>| {
+            told(|field, told| check_secret(field, scheme, secret.map(ToOwned::to_owned), told))
+        };
+        assert!(check(SignatureScheme::StandardWebhooks, None).is_ok_and(|secret| secret.is_some()));
+        assert_eq!(check(SignatureScheme::StandardWebhooks, Some("short")), Err(vec![ErrorCode::SecretWeak]));
+        assert_eq!(check(SignatureScheme::None, Some("sixteen-letters!")), Err(vec![ErrorCode::Invalid]));
+        assert_eq!(check(SignatureScheme::None, None), Ok(None));
+    }
+}

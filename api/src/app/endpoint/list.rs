@@ -1,0 +1,112 @@
+//! Lists of endpoints.
+
+use angarium_entity::endpoint::{self, Column, Entity, Status};
+use angarium_entity::{EndpointId, WorkspaceId, subscription};
+use async_graphql::Enum;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QuerySelect, QueryTrait, Select};
+use uuid::Uuid;
+
+use crate::app::AppError;
+use crate::app::filter::{TimeRange, json_list_has_any, search};
+use crate::app::list::{Listed, SortValue};
+
+/// Fields that webhook endpoints can be ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "WebhookEndpointOrderField")]
+pub enum Sort {
+    /// Order by `createdAt`.
+    CreatedAt,
+    /// Order by `name`; those without one come first.
+    Name,
+    /// Order by `updatedAt`.
+    UpdatedAt,
+}
+
+/// Conditions on endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Has a subscription to this channel.
+    pub channel: Option<String>,
+    /// Exactly this name.
+    pub name: Option<String>,
+    /// One of these.
+    pub status: Option<Vec<Status>>,
+    /// Exactly this URL.
+    pub url: Option<String>,
+    /// When it was made.
+    pub created_at: TimeRange,
+    /// One of these.
+    pub ids: Option<Vec<EndpointId>>,
+    /// Text in name, description or URL.
+    pub search: Option<String>,
+}
+
+impl Filter {
+    /// The endpoints of a workspace that match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn select(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
+        let mut select = Entity::of(workspace).filter(self.created_at.on(Column::CreatedAt));
+        if let Some(channel) = &self.channel {
+            let subscribed = subscription::Entity::of(workspace)
+                .select_only()
+                .column(subscription::Column::EndpointId)
+                .filter(json_list_has_any(backend, subscription::Column::Channels, vec![channel.clone()]));
+            select = select.filter(Column::Id.in_subquery(subscribed.into_query()));
+        }
+        if let Some(name) = &self.name {
+            select = select.filter(Column::Name.eq(name.as_str()));
+        }
+        if let Some(status) = &self.status {
+            select = select.filter(Column::Status.is_in(status.iter().copied()));
+        }
+        if let Some(url) = &self.url {
+            select = select.filter(Column::Url.eq(url.as_str()));
+        }
+        if let Some(ids) = &self.ids {
+            select = select.filter(Column::Id.is_in(ids.iter().copied()));
+        }
+        if let Some(text) = &self.search {
+            select = select.filter(search(text, &[Column::Name, Column::Description, Column::Url])?);
+        }
+        Ok(select)
+    }
+}
+
+impl Listed for Entity {
+    type Sort = Sort;
+
+    fn sort_name(sort: Sort) -> &'static str {
+        match sort {
+            Sort::CreatedAt => "CREATED_AT",
+            Sort::Name => "NAME",
+            Sort::UpdatedAt => "UPDATED_AT",
+        }
+    }
+
+    fn sort_expr(sort: Sort) -> Expr {
+        match sort {
+            Sort::CreatedAt => Expr::col((Self, Column::CreatedAt)),
+            Sort::Name => Expr::cust(r#"COALESCE("endpoint"."name", '')"#),
+            Sort::UpdatedAt => Expr::col((Self, Column::UpdatedAt)),
+        }
+    }
+
+    fn sort_value(sort: Sort, row: &endpoint::Model) -> SortValue {
+        match sort {
+            Sort::CreatedAt => SortValue::Number(row.created_at.millis()),
+            Sort::Name => SortValue::Text(row.name.clone().unwrap_or_default()),
+            Sort::UpdatedAt => SortValue::Number(row.updated_at.millis()),
+        }
+    }
+
+    fn id_column() -> Column {
+        Column::Id
+    }
+
+    fn id(row: &endpoint::Model) -> Uuid {
+        row.id.uuid()
+    }
+}

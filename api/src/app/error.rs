@@ -1,0 +1,89 @@
+//! Why a use case did not do what it was asked.
+
+use std::time::Duration;
+
+use angarium_entity::api_key::Scope;
+use sea_orm::DbErr;
+
+use super::problem::Problem;
+use crate::caller::{Forbidden, WorkspaceRequired};
+
+/// A failure that the person who fills in the form cannot put right.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The call came without a key.
+    #[error("send an API key, as `X-API-Key: …` or `Authorization: Bearer …`")]
+    Unauthenticated,
+    /// The key may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// An administrator did not say which workspace is meant.
+    #[error(transparent)]
+    WorkspaceRequired(#[from] WorkspaceRequired),
+    /// An argument is out of its bounds or malformed.
+    #[error("{0}")]
+    BadInput(String),
+    /// The filter would have to read everything.
+    #[error("{0}")]
+    FilterTooBroad(String),
+    /// More waits than may.
+    #[error("too many events wait to be committed; try again in {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server is going down.
+    #[error("the server is stopping; try again")]
+    Stopping,
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+    /// The dispatcher did not get an answer from the database.
+    #[error("the dispatcher failed")]
+    Dispatcher(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The rows contradict each other.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl AppError {
+    /// The code that a client can tell it by; none for what is our own fault and nobody else's business.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthenticated => Some("UNAUTHENTICATED"),
+            Self::Forbidden(_) => Some("FORBIDDEN"),
+            Self::WorkspaceRequired(_) => Some("WORKSPACE_REQUIRED"),
+            Self::BadInput(_) => Some("BAD_USER_INPUT"),
+            Self::FilterTooBroad(_) => Some("FILTER_TOO_BROAD"),
+            Self::Overloaded { .. } => Some("OVERLOADED"),
+            Self::Stopping => Some("UNAVAILABLE"),
+            Self::Database(_) | Self::Dispatcher(_) | Self::Inconsistent(_) => None,
+        }
+    }
+
+    /// The scope that is missing.
+    pub fn forbidden(scope: Scope) -> Self {
+        Self::Forbidden(Forbidden(scope))
+    }
+}
+
+/// Why a use case changed nothing.
+#[derive(Debug)]
+pub enum Refusal<C> {
+    /// What a person can put right.
+    Problems(Vec<Problem<C>>),
+    /// Anything else.
+    Error(AppError),
+}
+
+impl<C, E: Into<AppError>> From<E> for Refusal<C> {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl<C> From<Problem<C>> for Refusal<C> {
+    fn from(problem: Problem<C>) -> Self {
+        Self::Problems(vec![problem])
+    }
+}

@@ -1,0 +1,297 @@
+//! Publishing, and reading what was published.
+
+use angarium_dispatcher::{NewEvent, PublishError, Published};
+use angarium_entity::api_key::Scope;
+use angarium_entity::event::{self, CHANNEL_LEN_MAX, CHANNELS_MAX, PAYLOAD_BYTES_MAX};
+use angarium_entity::event_type::is_reserved;
+use angarium_entity::idempotency_key;
+use angarium_entity::{EventId, Timestamp, WorkspaceId};
+use async_graphql::Enum;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DbBackend, QueryFilter, Select};
+use uuid::Uuid;
+
+use super::filter::{TimeRange, event_type_matches, json_list_has_any};
+use super::list::{Listed, SortValue};
+use super::problem::CommonCode;
+use super::reach::{Reach, within};
+use super::workspace::{self, WorkspaceRef};
+use super::{AppError, Path, Problem, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// Kinds of problem with event input. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "EventErrorCode")]
+pub enum ErrorCode {
+    /// The value is empty.
+    Blank,
+    /// The idempotency key was used with another event type, payload or channels.
+    IdempotencyMismatch,
+    /// The value is malformed.
+    Invalid,
+    /// No such workspace.
+    NotFound,
+    /// The payload is too large.
+    PayloadTooLarge,
+    /// Event types of `angarium.*` are published by the server only.
+    Reserved,
+    /// The value is too long.
+    TooLong,
+    /// The list is too long.
+    TooMany,
+    /// The event type is not in the catalogue.
+    UnknownEventType,
+}
+
+impl CommonCode for ErrorCode {
+    const BLANK: Self = Self::Blank;
+    const INVALID: Self = Self::Invalid;
+    const TOO_LONG: Self = Self::TooLong;
+}
+
+/// An event to publish, as given.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Name of its type.
+    pub event_type: String,
+    /// The payload, as compact JSON text.
+    pub payload: String,
+    /// Channels that it belongs to.
+    pub channels: Vec<String>,
+    /// When it happened, in RFC 3339.
+    pub occurred_at: Option<String>,
+    /// Makes the publish safe to repeat.
+    pub idempotency_key: Option<String>,
+    /// Its workspace; the caller's when absent.
+    pub workspace: Option<WorkspaceRef>,
+}
+
+/// What became of one event of a batch.
+pub type Outcome = Result<Published, Vec<Problem<ErrorCode>>>;
+
+/// Publishes one event. When this answers, it and its deliveries are committed.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn publish(state: &AppState, caller: &Caller, draft: Draft) -> Result<Published, Refusal<ErrorCode>> {
+    caller.require(Scope::EventPublish)?;
+    let field = Path::argument("input");
+    let unknown = state.event_types.unknown_of(state.db.read(), [draft.event_type.as_str()]).await?;
+    let is_known = unknown.is_empty();
+    let new = check(state, caller, draft, &field, is_known).await?.map_err(Refusal::Problems)?;
+    let published = state.dispatcher.publish(new).await;
+    settle(published, &field)?.map_err(Refusal::Problems)
+}
+
+/// Publishes events together. Each is taken or refused on its own; the outcomes have the order of the drafts.
+///
+/// # Errors
+/// [`Refusal`], when there are too many, or when the server fails.
+pub async fn publish_batch(
+    state: &AppState,
+    caller: &Caller,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Outcome>, Refusal<ErrorCode>> {
+    caller.require(Scope::EventPublish)?;
+    let inputs = Path::argument("inputs");
+    let batch_max = state.limits.batch_max;
+    if drafts.len() > batch_max {
+        let message = format!("holds more than {batch_max} events");
+        return Err(Problem { code: ErrorCode::TooMany, message, field: inputs }.into());
+    }
+    let unknown: std::collections::HashSet<String> = state
+        .event_types
+        .unknown_of(state.db.read(), drafts.iter().map(|draft| draft.event_type.as_str()))
+        .await?
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .collect();
+    let mut checked = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.into_iter().enumerate() {
+        let is_known = !unknown.contains(&draft.event_type);
+        checked.push(check(state, caller, draft, &inputs.item(index), is_known).await?);
+    }
+    let new = checked.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
+    let mut published = state.dispatcher.publish_batch(new).await.into_iter();
+    checked
+        .into_iter()
+        .enumerate()
+        .map(|(index, outcome)| match outcome {
+            Ok(_) => match published.next() {
+                Some(result) => settle(result, &inputs.item(index)).map_err(Refusal::Error),
+                None => Err(AppError::Inconsistent("the dispatcher lost an event of a batch".to_owned()).into()),
+            },
+            Err(problems) => Ok(Err(problems)),
+        })
+        .collect()
+}
+
+/// Tells what is wrong with a draft, or makes it ready for the dispatcher.
+async fn check(
+    state: &AppState,
+    caller: &Caller,
+    draft: Draft,
+    field: &Path,
+    is_known: bool,
+) -> Result<Result<NewEvent, Vec<Problem<ErrorCode>>>, AppError> {
+    let mut problems = Problems::default();
+    check_type(&field.at("eventType"), &draft.event_type, is_known, &mut problems);
+    if draft.payload.len() > PAYLOAD_BYTES_MAX {
+        let message = format!("has {} bytes; at most {PAYLOAD_BYTES_MAX} are taken", draft.payload.len());
+        problems.add(ErrorCode::PayloadTooLarge, &field.at("payload"), message);
+    }
+    let channels = check_channels(&field.at("channels"), draft.channels, &mut problems);
+    let occurred_at = draft.occurred_at.and_then(|text| match Timestamp::parse_rfc3339(&text) {
+        Ok(instant) => Some(instant),
+        Err(message) => {
+            problems.add(ErrorCode::Invalid, &field.at("occurredAt"), format!("is {message}"));
+            None
+        }
+    });
+    let idempotency_key =
+        problems.optional_text(&field.at("idempotencyKey"), draft.idempotency_key, idempotency_key::LEN_MAX);
+    let workspace_id = workspace::target(state, caller, draft.workspace.as_ref()).await?;
+    if workspace_id.is_none() {
+        problems.add(ErrorCode::NotFound, &field.at("workspace"), "does not exist");
+    }
+    let new = workspace_id.map(|workspace_id| NewEvent {
+        workspace_id,
+        event_type: draft.event_type,
+        payload: draft.payload,
+        channels,
+        occurred_at,
+        idempotency_key,
+    });
+    Ok(problems.unless_any(new))
+}
+
+fn check_type(field: &Path, name: &str, is_known: bool, problems: &mut Problems<ErrorCode>) {
+    if name.is_empty() {
+        problems.add(ErrorCode::Blank, field, "is empty");
+    } else if is_reserved(name) {
+        problems.add(ErrorCode::Reserved, field, "is published by the server only");
+    } else if !is_known {
+        problems.add(ErrorCode::UnknownEventType, field, format!("`{name}` is not in the catalogue"));
+    }
+}
+
+fn check_channels(field: &Path, channels: Vec<String>, problems: &mut Problems<ErrorCode>) -> Vec<String> {
+    if channels.len() > CHANNELS_MAX {
+        problems.add(ErrorCode::TooMany, field, format!("holds more than {CHANNELS_MAX} channels"));
+        return Vec::new();
+    }
+    let mut kept = Vec::with_capacity(channels.len());
+    for (index, channel) in channels.into_iter().enumerate() {
+        if let Some(channel) = problems.text(&field.item(index), channel, CHANNEL_LEN_MAX)
+            && !kept.contains(&channel)
+        {
+            kept.push(channel);
+        }
+    }
+    kept
+}
+
+/// Sorts the answer of the dispatcher into what its caller can put right and what not.
+fn settle(answer: Result<Published, PublishError>, field: &Path) -> Result<Outcome, AppError> {
+    let refused =
+        |code, field: Path, message: &str| Ok(Err(vec![Problem { code, message: message.to_owned(), field }]));
+    match answer {
+        Ok(published) => Ok(Ok(published)),
+        Err(PublishError::IdempotencyMismatch) => refused(
+            ErrorCode::IdempotencyMismatch,
+            field.at("idempotencyKey"),
+            "was used with another event type, payload or channels",
+        ),
+        Err(PublishError::UnknownWorkspace) => refused(ErrorCode::NotFound, field.at("workspace"), "does not exist"),
+        Err(PublishError::Overloaded { retry_after }) => Err(AppError::Overloaded { retry_after }),
+        Err(PublishError::Stopping) => Err(AppError::Stopping),
+        Err(error @ PublishError::Database(_)) => Err(AppError::Dispatcher(Box::new(error))),
+    }
+}
+
+/// The event with this ID, if the caller can see it.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn find(state: &AppState, caller: &Caller, id: EventId) -> Result<Option<event::Model>, AppError> {
+    caller.require(Scope::EventRead)?;
+    let select = within!(event, Reach::of(caller)?).filter(event::Column::Id.eq(id));
+    Ok(select.one(state.db.read()).await?)
+}
+
+/// Fields that events can be ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "EventOrderField")]
+pub enum Sort {
+    /// Order by `createdAt`.
+    CreatedAt,
+}
+
+/// Conditions on events.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// When it was accepted.
+    pub created_at: TimeRange,
+    /// One of these types; patterns allowed.
+    pub event_types: Option<Vec<String>>,
+    /// Has this key.
+    pub idempotency_key: Option<String>,
+    /// One of these.
+    pub ids: Option<Vec<EventId>>,
+    /// Belongs to this channel.
+    pub channel: Option<String>,
+    /// Sent as a test.
+    pub test: Option<bool>,
+}
+
+impl Filter {
+    /// The events of a workspace that match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a malformed pattern.
+    pub fn select(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<event::Entity>, AppError> {
+        use event::Column;
+        let mut select = event::Entity::of(workspace).filter(self.created_at.on(Column::CreatedAt));
+        if let Some(texts) = &self.event_types {
+            let patterns = super::filter::parse_patterns(texts)?;
+            select = select.filter(event_type_matches(Column::EventType, &patterns));
+        }
+        if let Some(key) = &self.idempotency_key {
+            select = select.filter(Column::IdempotencyKey.eq(key.as_str()));
+        }
+        if let Some(ids) = &self.ids {
+            select = select.filter(Column::Id.is_in(ids.iter().copied()));
+        }
+        if let Some(channel) = &self.channel {
+            select = select.filter(json_list_has_any(backend, Column::Channels, vec![channel.clone()]));
+        }
+        if let Some(test) = self.test {
+            select = select.filter(Column::Test.eq(test));
+        }
+        Ok(select)
+    }
+}
+
+impl Listed for event::Entity {
+    type Sort = Sort;
+
+    fn sort_name(Sort::CreatedAt: Sort) -> &'static str {
+        "CREATED_AT"
+    }
+
+    fn sort_expr(Sort::CreatedAt: Sort) -> Expr {
+        Expr::col((Self, event::Column::CreatedAt))
+    }
+
+    fn sort_value(Sort::CreatedAt: Sort, row: &event::Model) -> SortValue {
+        SortValue::Number(row.created_at.millis())
+    }
+
+    fn id_column() -> event::Column {
+        event::Column::Id
+    }
+
+    fn id(row: &event::Model) -> Uuid {
+        row.id.uuid()
+    }
+}

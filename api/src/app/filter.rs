@@ -1,0 +1,190 @@
+//! Conditions that several lists share. The one place of the API where SQLite and PostgreSQL differ.
+
+use angarium_entity::Timestamp;
+use angarium_entity::event_type::{self, RESERVED_PREFIX, is_reserved};
+use angarium_entity::subscription::event_filter::Pattern;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, DbBackend};
+
+use super::AppError;
+
+/// Fewest characters of a search.
+pub const SEARCH_LEN_MIN: usize = 3;
+/// Most entries of any list in a filter.
+pub const LIST_MAX: usize = 100;
+
+/// A half-open range of instants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeRange {
+    /// At or after.
+    pub gte: Option<Timestamp>,
+    /// Before.
+    pub lt: Option<Timestamp>,
+}
+
+impl TimeRange {
+    /// The condition that `column` is in it.
+    pub fn on(self, column: impl ColumnTrait) -> Condition {
+        Condition::all()
+            .add_option(self.gte.map(|start| column.gte(start)))
+            .add_option(self.lt.map(|end| column.lt(end)))
+    }
+
+    /// Its length, if it has both ends.
+    pub fn length(self) -> Option<std::time::Duration> {
+        Some(self.lt?.since(self.gte?))
+    }
+}
+
+/// Refuses a list of more than [`LIST_MAX`] entries.
+///
+/// # Errors
+/// [`AppError::BadInput`].
+pub fn bounded<T>(name: &str, list: Option<Vec<T>>) -> Result<Option<Vec<T>>, AppError> {
+    match list {
+        Some(list) if list.len() > LIST_MAX => {
+            Err(AppError::BadInput(format!("`{name}` takes at most {LIST_MAX} entries")))
+        }
+        list => Ok(list),
+    }
+}
+
+/// The condition that one of `columns` holds `text`, in any case. `%` and `_` stand for themselves.
+///
+/// # Errors
+/// [`AppError::BadInput`] when the text is shorter than [`SEARCH_LEN_MIN`].
+pub fn search<C: IntoColumnRef + Copy>(text: &str, columns: &[C]) -> Result<Condition, AppError> {
+    if text.chars().count() < SEARCH_LEN_MIN {
+        return Err(AppError::BadInput(format!("`search` takes at least {SEARCH_LEN_MIN} characters")));
+    }
+    let pattern = like_pattern(text);
+    Ok(columns.iter().fold(Condition::any(), |any, column| {
+        any.add(Expr::expr(Func::lower(Expr::col(*column))).like(LikeExpr::new(pattern.clone()).escape('\\')))
+    }))
+}
+
+fn like_pattern(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The condition that the JSON list in `column` holds one of `texts`.
+pub fn json_list_has_any(backend: DbBackend, column: impl ColumnTrait, texts: Vec<String>) -> Expr {
+    let (mut entries, entry) = json_entries(backend, column);
+    Expr::exists(entries.and_where(entry.is_in(texts)).take())
+}
+
+/// The condition that one of the patterns in the JSON list in `column` matches an event type of `service`.
+pub fn patterns_match_service(backend: DbBackend, column: impl ColumnTrait, service: &str) -> Expr {
+    let (mut entries, pattern) = json_entries(backend, column);
+    let name = event_type::Column::Name;
+    let without_star = Expr::expr(Func::char_length(pattern.clone())).sub(1);
+    let head = |text: Expr| Expr::expr(Func::cust("SUBSTR").args([text, Expr::val(1), without_star.clone()]));
+    let is_any = pattern.clone().eq("*").and(starts_with(name, RESERVED_PREFIX).not());
+    let is_prefix = pattern.clone().like("%.*").and(head(name.into_expr()).eq(head(pattern.clone())));
+    entries
+        .from(event_type::Entity)
+        .and_where(event_type::Column::Service.eq(service))
+        .and_where(name.into_expr().eq(pattern).or(is_any).or(is_prefix));
+    Expr::exists(entries.take())
+}
+
+/// A select over the entries of the JSON list in `column`, and an entry.
+fn json_entries(backend: DbBackend, column: impl ColumnTrait) -> (SelectStatement, Expr) {
+    let alias = Alias::new("entry");
+    let (entries, entry) = match backend {
+        DbBackend::Postgres => {
+            (Func::cust("jsonb_array_elements_text").arg(as_array(column)), Expr::col(alias.clone()))
+        }
+        _ => {
+            (Func::cust("json_each").arg(column.into_expr()), Expr::col((alias.clone(), Alias::new("value"))))
+        }
+    };
+    (Query::select().expr(Expr::cust("1")).from_function(entries, alias).take(), entry)
+}
+
+/// A JSON `null` in the column has no elements, and PostgreSQL refuses to look for them.
+fn as_array(column: impl ColumnTrait) -> Expr {
+    let is_array = Expr::expr(Func::cust("jsonb_typeof").arg(column.into_expr())).eq("array");
+    Expr::case(is_array, column.into_expr()).finally(Expr::cust("'[]'::jsonb")).into()
+}
+
+/// The condition that the event type in `column` matches one of `patterns`.
+pub fn event_type_matches<C: ColumnTrait>(column: C, patterns: &[Pattern]) -> Condition {
+    let mut names = Vec::new();
+    let mut any = Condition::any();
+    for pattern in patterns {
+        any = match pattern {
+            Pattern::Exact(name) => {
+                names.push(name.clone());
+                any
+            }
+            Pattern::Prefix(prefix) => any.add(starts_with(column, prefix)),
+            Pattern::Any => any.add(starts_with(column, RESERVED_PREFIX).not()),
+        };
+    }
+    if names.is_empty() { any } else { any.add(column.is_in(names)) }
+}
+
+/// Unlike LIKE the same on both databases, with every collation.
+fn starts_with(column: impl ColumnTrait, prefix: &str) -> Expr {
+    let length = i32::try_from(prefix.len()).unwrap_or(i32::MAX);
+    Expr::expr(Func::cust("SUBSTR").args([column.into_expr(), Expr::val(1), Expr::val(length)])).eq(prefix)
+}
+
+/// Every pattern that an event of this type matches.
+pub fn patterns_matching(event_type: &str) -> Vec<String> {
+    let mut patterns = vec![event_type.to_owned()];
+    patterns.extend(event_type.match_indices('.').map(|(dot, _)| format!("{}.*", &event_type[..dot])));
+    if !is_reserved(event_type) {
+        patterns.push("*".to_owned());
+    }
+    patterns
+}
+
+/// Reads patterns of event types in a filter.
+///
+/// # Errors
+/// [`AppError::BadInput`] for one that is malformed.
+pub fn parse_patterns(texts: &[String]) -> Result<Vec<Pattern>, AppError> {
+    texts
+        .iter()
+        .map(|text| Pattern::parse(text).map_err(|error| AppError::BadInput(format!("`eventType` {text:?} {error}"))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_of_like_stand_for_themselves() {
+        assert_eq!(like_pattern(r"50%_Off\"), r"%50\%\_off\\%");
+    }
+
+    #[test]
+    fn a_type_is_matched_by_its_name_by_each_prefix_and_by_the_star_unless_reserved() {
+        assert_eq!(patterns_matching("a.b.c"), ["a.b.c", "a.*", "a.b.*", "*"]);
+        assert_eq!(patterns_matching("angarium.x"), ["angarium.x", "angarium.*"]);
+        for pattern in patterns_matching("a.b.c") {
+            assert!(Pattern::parse(&pattern).is_ok_and(|pattern| pattern.matches("a.b.c")), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_range_with_both_ends_has_a_length() {
+        let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(1_500));
+        assert_eq!(
+            TimeRange { gte: Some(start), lt: Some(end) }.length(),
+            Some(std::time::Duration::from_millis(1_500))
+        );
+        assert_eq!(TimeRange { gte: Some(start), lt: None }.length(), None);
+    }
+}

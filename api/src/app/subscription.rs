@@ -1,0 +1,185 @@
+//! Rules that send events to an endpoint.
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::signing_secret::SigningSecret;
+use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, workspace};
+use async_graphql::Enum;
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
+
+use super::problem::CommonCode;
+use super::reach::{Reach, within};
+use super::retry_policy::RetryPolicyDraft;
+use super::{AppError, Path, Problems, Refusal};
+use crate::app::endpoint::{self as endpoints, NewEndpoint};
+use crate::{AppState, Caller};
+
+mod check;
+mod list;
+mod status;
+
+pub use list::{Filter, Sort, of_endpoint};
+pub use status::{Status, explain};
+
+/// Kinds of problem with webhook subscription input. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "WebhookSubscriptionErrorCode")]
+pub enum ErrorCode {
+    /// The value is empty.
+    Blank,
+    /// The header is set by the server or not allowed.
+    HeaderForbidden,
+    /// The value is malformed.
+    Invalid,
+    /// No such object in this workspace.
+    NotFound,
+    /// The retry policy is out of bounds.
+    RetryPolicyInvalid,
+    /// The secret is too short.
+    SecretWeak,
+    /// The value is too long.
+    TooLong,
+    /// The list is too long.
+    TooMany,
+    /// An event type is not in the catalogue or is archived.
+    UnknownEventType,
+    /// The URL points to an address that is not allowed.
+    UrlForbidden,
+    /// The URL must use https.
+    UrlNotHttps,
+}
+
+impl CommonCode for ErrorCode {
+    const BLANK: Self = Self::Blank;
+    const INVALID: Self = Self::Invalid;
+    const TOO_LONG: Self = Self::TooLong;
+}
+
+impl From<endpoints::ErrorCode> for ErrorCode {
+    fn from(code: endpoints::ErrorCode) -> Self {
+        match code {
+            endpoints::ErrorCode::Blank => Self::Blank,
+            endpoints::ErrorCode::HeaderForbidden => Self::HeaderForbidden,
+            endpoints::ErrorCode::Invalid => Self::Invalid,
+            endpoints::ErrorCode::NotFound => Self::NotFound,
+            endpoints::ErrorCode::SecretWeak => Self::SecretWeak,
+            endpoints::ErrorCode::TooLong => Self::TooLong,
+            endpoints::ErrorCode::TooMany => Self::TooMany,
+            endpoints::ErrorCode::UrlForbidden => Self::UrlForbidden,
+            endpoints::ErrorCode::UrlNotHttps => Self::UrlNotHttps,
+        }
+    }
+}
+
+/// A subscription to create, as given.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Display name.
+    pub name: Option<String>,
+    /// Note for people.
+    pub description: Option<String>,
+    /// Who owns it.
+    pub owner_id: Option<String>,
+    /// Where its events go.
+    pub endpoint: EndpointDraft,
+    /// Names and patterns of event types.
+    pub event_types: Vec<String>,
+    /// Channels whose events match.
+    pub channels: Option<Vec<String>>,
+    /// Caller-defined data, as compact JSON text.
+    pub metadata: Option<String>,
+    /// When failed deliveries are tried again.
+    pub retry_policy: Option<RetryPolicyDraft>,
+    /// The service of the event types.
+    pub service: Option<String>,
+    /// Start switched on.
+    pub enabled: bool,
+    /// Lifetime from now, in ISO 8601.
+    pub expires_in: Option<String>,
+}
+
+/// Where the events of a new subscription go.
+#[derive(Clone, Debug)]
+pub enum EndpointDraft {
+    /// An endpoint made for it, with default settings.
+    Url(String),
+    /// An endpoint made for it.
+    Create(Box<endpoints::Draft>),
+    /// One that exists, by its ID in the text form.
+    Id(String),
+}
+
+/// The same, checked.
+enum EndpointChoice {
+    New(Box<NewEndpoint>),
+    Existing(EndpointId),
+}
+
+/// A stored subscription.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The row.
+    pub subscription: subscription::Model,
+    /// The endpoint that was made with it.
+    pub endpoint: Option<endpoint::Model>,
+    /// The secret of that endpoint, shown only now.
+    pub secret: Option<SigningSecret>,
+}
+
+/// Creates a subscription in the caller's workspace, with its endpoint if it has none yet, in one transaction.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<Created, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let workspace_id = caller.workspace_id()?;
+    let checked = check::check(state, draft).await?;
+    let transaction = state.db.begin().await?;
+    let (endpoint, secret) = match checked.endpoint {
+        EndpointChoice::New(new) => {
+            let created = endpoints::insert(&transaction, state, caller, workspace_id, *new, true).await?;
+            (Some(created.endpoint), created.secret)
+        }
+        EndpointChoice::Existing(id) => {
+            require_endpoint(&transaction, workspace_id, id).await?;
+            (None, None)
+        }
+    };
+    let mut row = checked.row;
+    row.workspace_id = workspace_id;
+    row.created_by = caller.key_id();
+    if let Some(endpoint) = &endpoint {
+        row.endpoint_id = endpoint.id;
+    }
+    subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
+    workspace::bump_config_version(&transaction, workspace_id).await?;
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(row.endpoint_id);
+    Ok(Created { subscription: row, endpoint, secret })
+}
+
+async fn require_endpoint(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    id: EndpointId,
+) -> Result<(), Refusal<ErrorCode>> {
+    let found = endpoint::Entity::of(workspace_id).filter(endpoint::Column::Id.eq(id)).one(db).await?;
+    let mut problems = Problems::default();
+    if found.is_none() {
+        problems.add(ErrorCode::NotFound, &Path::argument("input").at("endpoint").at("id"), "does not exist");
+    }
+    problems.unless_any(found.map(drop)).map_err(Refusal::Problems)
+}
+
+/// The subscription with this ID, if the caller can see it.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn find(
+    state: &AppState,
+    caller: &Caller,
+    id: SubscriptionId,
+) -> Result<Option<subscription::Model>, AppError> {
+    caller.require(Scope::WebhookRead)?;
+    let select = within!(subscription, Reach::of(caller)?).filter(subscription::Column::Id.eq(id));
+    Ok(select.one(state.db.read()).await?)
+}

@@ -1,0 +1,253 @@
+//! What a subscription may look like.
+
+use std::time::Duration;
+
+use angarium_entity::event::CHANNEL_LEN_MAX;
+use angarium_entity::json::StringList;
+use angarium_entity::subscription::event_filter::Pattern;
+use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
+use uuid::Uuid;
+
+use super::{AppState, Draft, EndpointChoice, EndpointDraft, ErrorCode, Path, Problems, Refusal, endpoints};
+use crate::app::event_type::{self, DESCRIPTION_LEN_MAX, SERVICE_LEN_MAX};
+use crate::app::workspace::NAME_LEN_MAX;
+use crate::app::{AppError, duration};
+
+/// Shortest and longest lifetime of a subscription: a minute, and ten years of 365 days.
+const LIFETIME: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(3_650 * 86_400);
+
+/// A draft that was checked. The row still lacks its workspace, its maker and the endpoint that is made with it.
+pub(super) struct Checked {
+    pub(super) row: subscription::Model,
+    pub(super) endpoint: EndpointChoice,
+}
+
+/// Checks everything and tells all that is wrong.
+pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Refusal<ErrorCode>> {
+    let (input, now) = (Path::argument("input"), state.now());
+    let mut problems = Problems::default();
+    let name = problems.optional_text(&input.at("name"), draft.name, NAME_LEN_MAX);
+    let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
+    let owner_id = problems.optional_text(&input.at("ownerId"), draft.owner_id, OWNER_ID_LEN_MAX);
+    let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
+    let endpoint = check_endpoint(state, &input.at("endpoint"), draft.endpoint, &mut problems);
+    check_patterns(&input.at("eventTypes"), &draft.event_types, &mut problems);
+    check_catalogue(state, &input, &draft.event_types, service.as_deref(), &mut problems).await?;
+    let channels = check_channels(&input.at("channels"), draft.channels, CHANNELS_MAX, &mut problems);
+    check_metadata(&input.at("metadata"), draft.metadata.as_deref(), &mut problems);
+    let retry_policy = draft
+        .retry_policy
+        .and_then(|policy| policy.check(ErrorCode::RetryPolicyInvalid, &input.at("retryPolicy"), &mut problems));
+    let expires_at = check_lifetime(&input.at("expiresIn"), draft.expires_in.as_deref(), now, &mut problems);
+    let endpoint = problems.unless_any(endpoint).map_err(Refusal::Problems)?;
+    let row = subscription::Model {
+        id: SubscriptionId::new(now),
+        workspace_id: WorkspaceId(Uuid::nil()),
+        endpoint_id: match endpoint {
+            EndpointChoice::Existing(id) => id,
+            EndpointChoice::New(_) => EndpointId(Uuid::nil()),
+        },
+        name,
+        description,
+        owner_id,
+        event_types: StringList(each_once(draft.event_types)),
+        channels: channels.map(StringList),
+        metadata: draft.metadata,
+        retry_policy,
+        service,
+        enabled: draft.enabled,
+        expires_at,
+        version: 1,
+        created_by: None,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    };
+    Ok(Checked { row, endpoint })
+}
+
+fn check_endpoint(
+    state: &AppState,
+    field: &Path,
+    draft: EndpointDraft,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<EndpointChoice> {
+    let (draft, field) = match draft {
+        EndpointDraft::Id(id) => {
+            let parsed = id.parse().ok().map(EndpointChoice::Existing);
+            if parsed.is_none() {
+                problems.add(ErrorCode::NotFound, &field.at("id"), "does not exist");
+            }
+            return parsed;
+        }
+        // The draft names its URL `url`, which is what the field is called here as well.
+        EndpointDraft::Url(url) => (endpoints::Draft::for_url(url), field.clone()),
+        EndpointDraft::Create(draft) => (*draft, field.at("create")),
+    };
+    let mut found = Problems::default();
+    let new = draft.check(state, &field, &mut found);
+    problems.extend_from(found);
+    new.map(|new| EndpointChoice::New(Box::new(new)))
+}
+
+fn check_patterns(field: &Path, texts: &[String], problems: &mut Problems<ErrorCode>) {
+    if texts.is_empty() {
+        problems.add(ErrorCode::Blank, field, "is empty; name at least one event type, or `*`");
+    }
+    if texts.len() > EVENT_TYPES_MAX {
+        problems.add(ErrorCode::TooMany, field, format!("holds more than {EVENT_TYPES_MAX} event types"));
+    }
+    for (index, text) in texts.iter().enumerate().take(EVENT_TYPES_MAX) {
+        if text.is_empty() {
+            problems.add(ErrorCode::Blank, &field.item(index), "is empty");
+        } else if let Err(error) = Pattern::parse(text) {
+            problems.add(ErrorCode::Invalid, &field.item(index), error.to_string());
+        }
+    }
+}
+
+/// Names must be in the catalogue and not archived, and must not belong to another service; patterns are free.
+async fn check_catalogue(
+    state: &AppState,
+    input: &Path,
+    texts: &[String],
+    service: Option<&str>,
+    problems: &mut Problems<ErrorCode>,
+) -> Result<(), AppError> {
+    let names: Vec<(usize, &str)> = texts
+        .iter()
+        .take(EVENT_TYPES_MAX)
+        .enumerate()
+        .filter(|(_, text)| matches!(Pattern::parse(text), Ok(Pattern::Exact(_))))
+        .map(|(index, text)| (index, text.as_str()))
+        .collect();
+    let known = event_type::find_all(state.db.read(), names.iter().map(|(_, name)| *name)).await?;
+    for (index, name) in names {
+        let field = input.at("eventTypes").item(index);
+        match known.get(name) {
+            None => problems.add(ErrorCode::UnknownEventType, &field, format!("`{name}` is not in the catalogue")),
+            Some(found) if found.archived_at.is_some() => {
+                problems.add(ErrorCode::UnknownEventType, &field, format!("`{name}` is archived"));
+            }
+            Some(found) => {
+                if let (Some(wanted), Some(actual)) = (service, found.service.as_deref())
+                    && wanted != actual
+                {
+                    let message = format!("is not that of `{name}`, which belongs to `{actual}`");
+                    problems.add(ErrorCode::Invalid, &input.at("service"), message);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_channels(
+    field: &Path,
+    channels: Option<Vec<String>>,
+    count_max: usize,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Vec<String>> {
+    let channels = channels?;
+    if channels.is_empty() {
+        problems.add(ErrorCode::Blank, field, "is empty and would match nothing; leave it out to match every event");
+    }
+    if channels.len() > count_max {
+        problems.add(ErrorCode::TooMany, field, format!("holds more than {count_max} channels"));
+        return None;
+    }
+    let checked = channels
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, channel)| problems.text(&field.item(index), channel, CHANNEL_LEN_MAX))
+        .collect();
+    Some(each_once(checked))
+}
+
+fn check_metadata(field: &Path, text: Option<&str>, problems: &mut Problems<ErrorCode>) {
+    let Some(text) = text else { return };
+    if !text.starts_with('{') {
+        problems.add(ErrorCode::Invalid, field, "is not a JSON object");
+    }
+    if text.len() > METADATA_BYTES_MAX {
+        problems.add(ErrorCode::TooLong, field, format!("is longer than {METADATA_BYTES_MAX} bytes"));
+    }
+}
+
+fn check_lifetime(
+    field: &Path,
+    text: Option<&str>,
+    now: Timestamp,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Timestamp> {
+    match duration::parse(text?) {
+        Ok(lifetime) if LIFETIME.contains(&lifetime) => return Some(now + lifetime),
+        Ok(_) => problems.add(ErrorCode::Invalid, field, "is not from 1 minute to 10 years (`P3650D`)"),
+        Err(error) => problems.add(ErrorCode::Invalid, field, error.to_string()),
+    }
+    None
+}
+
+fn each_once(texts: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(check: impl FnOnce(&Path, &mut Problems<ErrorCode>)) -> Vec<ErrorCode> {
+        let mut problems = Problems::default();
+        check(&Path::argument("x"), &mut problems);
+        problems.unless_any::<()>(None).map_or_else(|told| told.iter().map(|p| p.code).collect(), |()| Vec::new())
+    }
+
+    #[test]
+    fn patterns_are_one_to_a_hundred_and_each_is_checked() {
+        let patterns = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let check = |list: Vec<String>| told(|field, problems| check_patterns(field, &list, problems));
+        assert_eq!(check(patterns(&["a", "a.*", "*"])), []);
+        assert_eq!(check(vec![]), [ErrorCode::Blank]);
+        assert_eq!(check(patterns(&["", "a*b"])), [ErrorCode::Blank, ErrorCode::Invalid]);
+        assert_eq!(check(vec!["a".to_owned(); 101]), [ErrorCode::TooMany]);
+    }
+
+    #[test]
+    fn metadata_is_an_object_of_at_most_four_kibibytes() {
+        let check = |text: &str| told(|field, problems| check_metadata(field, Some(text), problems));
+        assert_eq!(check("{}"), []);
+        assert_eq!(check("[]"), [ErrorCode::Invalid]);
+        assert_eq!(check(&format!("{{\"a\":\"{}\"}}", "x".repeat(4096))), [ErrorCode::TooLong]);
+    }
+
+    #[test]
+    fn a_lifetime_is_from_a_minute_to_ten_years() {
+        let check = |text| {
+            let mut problems = Problems::default();
+            check_lifetime(&Path::argument("x"), Some(text), Timestamp::from_millis(0), &mut problems)
+        };
+        assert_eq!(check("PT1M"), Some(Timestamp::from_millis(60_000)));
+        assert_eq!([check("PT59S"), check("P3651D"), check("P1Y"), check("")], [None; 4]);
+        assert!(check("P3650D").is_some());
+    }
+
+    #[test]
+    fn channels_are_not_empty_and_each_is_kept_once() {
+        let mut problems = Problems::default();
+        let kept = check_channels(
+            &Path::argument("x"),
+            Some(vec!["a".to_owned(), "b".to_owned(), "a".to_owned()]),
+            3,
+            &mut problems,
+        );
+        assert_eq!(kept, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(problems.is_empty());
+        assert_eq!(told(|field, told| drop(check_channels(field, Some(vec![]), 3, told))), [ErrorCode::Blank]);
+        assert_eq!(
+            told(|field, told| drop(check_channels(field, Some(vec!["a".to_owned(); 4]), 3, told))),
+            [ErrorCode::TooMany]
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Lists of subscriptions.
+
+use angarium_entity::subscription::{self, Column, Entity};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint};
+use async_graphql::Enum;
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, QueryTrait, Select};
+use uuid::Uuid;
+
+use super::Status;
+use crate::AppState;
+use crate::app::AppError;
+use crate::app::filter::{TimeRange, json_list_has_any, patterns_match_service, patterns_matching, search};
+use crate::app::list::{Listed, SortValue};
+
+/// Fields that webhook subscriptions can be ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "WebhookSubscriptionOrderField")]
+pub enum Sort {
+    /// Order by `createdAt`.
+    CreatedAt,
+    /// Order by `expiresAt`; those that never expire count as the latest.
+    ExpiresAt,
+    /// Order by `name`; those without one come first.
+    Name,
+    /// Order by `updatedAt`.
+    UpdatedAt,
+}
+
+/// Conditions on subscriptions.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Exactly this name.
+    pub name: Option<String>,
+    /// Exactly this owner.
+    pub owner_id: Option<String>,
+    /// When it was made.
+    pub created_at: TimeRange,
+    /// Switched on or off.
+    pub enabled: Option<bool>,
+    /// Delivers to one of these.
+    pub endpoint_ids: Option<Vec<EndpointId>>,
+    /// Subscribed to this type, directly or by pattern.
+    pub event_type: Option<String>,
+    /// When it ends.
+    pub expires_at: TimeRange,
+    /// One of these.
+    pub ids: Option<Vec<SubscriptionId>>,
+    /// Subscribed to this channel.
+    pub channel: Option<String>,
+    /// Text in name, description or URL.
+    pub search: Option<String>,
+    /// Subscribed to a type of this service.
+    pub service: Option<String>,
+    /// One of these.
+    pub status: Option<Vec<Status>>,
+}
+
+impl Filter {
+    /// The subscriptions of a workspace that match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn select(&self, state: &AppState, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
+        let backend = state.db.backend();
+        let mut select = Entity::of(workspace)
+            .filter(self.created_at.on(Column::CreatedAt))
+            .filter(self.expires_at.on(Column::ExpiresAt));
+        for (column, text) in [(Column::Name, &self.name), (Column::OwnerId, &self.owner_id)] {
+            if let Some(text) = text {
+                select = select.filter(column.eq(text.as_str()));
+            }
+        }
+        if let Some(enabled) = self.enabled {
+            select = select.filter(Column::Enabled.eq(enabled));
+        }
+        if let Some(ids) = &self.endpoint_ids {
+            select = select.filter(Column::EndpointId.is_in(ids.iter().copied()));
+        }
+        if let Some(ids) = &self.ids {
+            select = select.filter(Column::Id.is_in(ids.iter().copied()));
+        }
+        if let Some(name) = &self.event_type {
+            select = select.filter(json_list_has_any(backend, Column::EventTypes, patterns_matching(name)));
+        }
+        if let Some(channel) = &self.channel {
+            select = select.filter(json_list_has_any(backend, Column::Channels, vec![channel.clone()]));
+        }
+        if let Some(text) = &self.search {
+            let by_url = endpoints(workspace).filter(search(text, &[endpoint::Column::Url])?);
+            select = select.filter(
+                search(text, &[(Entity, Column::Name), (Entity, Column::Description)])?
+                    .add(Column::EndpointId.in_subquery(by_url.into_query())),
+            );
+        }
+        if let Some(service) = &self.service {
+            select = select.filter(
+                Condition::any()
+                    .add(Column::Service.eq(service.as_str()))
+                    .add(patterns_match_service(backend, Column::EventTypes, service)),
+            );
+        }
+        if let Some(wanted) = &self.status {
+            let any = wanted
+                .iter()
+                .fold(Condition::any(), |any, status| any.add(has_status(*status, workspace, state.now())));
+            // `any` of nothing is true, but nothing has one of no statuses.
+            select = select.filter(if wanted.is_empty() { Condition::any().add(Expr::val(1).eq(0)) } else { any });
+        }
+        Ok(select)
+    }
+}
+
+/// Those of `select` that deliver to `endpoint`.
+pub fn of_endpoint(select: Select<Entity>, endpoint: EndpointId) -> Select<Entity> {
+    select.filter(Column::EndpointId.eq(endpoint))
+}
+
+/// The IDs of the endpoints of a workspace.
+fn endpoints(workspace: WorkspaceId) -> Select<endpoint::Entity> {
+    endpoint::Entity::of(workspace).select_only().column(endpoint::Column::Id)
+}
+
+/// [`Status::of`] in SQL.
+fn has_status(status: Status, workspace: WorkspaceId, now: Timestamp) -> Condition {
+    let live = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
+    let on = Condition::all().add(Column::Enabled.eq(true));
+    let endpoint_is = |status: endpoint::Status| {
+        Column::EndpointId.in_subquery(endpoints(workspace).filter(endpoint::Column::Status.eq(status)).into_query())
+    };
+    match status {
+        Status::Disabled => Condition::all().add(Column::Enabled.eq(false)),
+        Status::Expired => on.add(Column::ExpiresAt.lte(now)),
+        Status::Suspended => on.add(live).add(endpoint_is(endpoint::Status::Suspended)),
+        Status::Paused => on.add(live).add(endpoint_is(endpoint::Status::Paused)),
+        Status::Active => on.add(live).add(endpoint_is(endpoint::Status::Active)),
+    }
+}
+
+impl Listed for Entity {
+    type Sort = Sort;
+
+    fn sort_name(sort: Sort) -> &'static str {
+        match sort {
+            Sort::CreatedAt => "CREATED_AT",
+            Sort::ExpiresAt => "EXPIRES_AT",
+            Sort::Name => "NAME",
+            Sort::UpdatedAt => "UPDATED_AT",
+        }
+    }
+
+    fn sort_expr(sort: Sort) -> Expr {
+        match sort {
+            Sort::CreatedAt => Expr::col((Self, Column::CreatedAt)),
+            Sort::ExpiresAt => Expr::cust(r#"COALESCE("subscription"."expires_at", 9223372036854775807)"#),
+            Sort::Name => Expr::cust(r#"COALESCE("subscription"."name", '')"#),
+            Sort::UpdatedAt => Expr::col((Self, Column::UpdatedAt)),
+        }
+    }
+
+    fn sort_value(sort: Sort, row: &subscription::Model) -> SortValue {
+        match sort {
+            Sort::CreatedAt => SortValue::Number(row.created_at.millis()),
+            Sort::ExpiresAt => SortValue::Number(row.expires_at.map_or(i64::MAX, Timestamp::millis)),
+            Sort::Name => SortValue::Text(row.name.clone().unwrap_or_default()),
+            Sort::UpdatedAt => SortValue::Number(row.updated_at.millis()),
+        }
+    }
+
+    fn id_column() -> Column {
+        Column::Id
+    }
+
+    fn id(row: &subscription::Model) -> Uuid {
+        row.id.uuid()
+    }
+}

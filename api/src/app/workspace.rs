@@ -1,0 +1,198 @@
+//! Tenants.
+
+use std::str::FromStr as _;
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::workspace::{self, EXTERNAL_ID_LEN_MAX, HOLD_MAX, RETENTION, SUSPEND_AFTER};
+use angarium_entity::{Timestamp, WorkspaceId};
+use async_graphql::Enum;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
+use uuid::Uuid;
+
+use super::list::{Listed, SortValue};
+use super::problem::CommonCode;
+use super::reach::Reach;
+use super::retry_policy::RetryPolicyDraft;
+use super::{AppError, Path, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// Most characters of a display name, here and everywhere.
+pub const NAME_LEN_MAX: usize = 256;
+
+/// Kinds of problem with workspace or API key input. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "WorkspaceErrorCode")]
+pub enum ErrorCode {
+    /// The value is empty.
+    Blank,
+    /// The value is malformed.
+    Invalid,
+    /// No such workspace.
+    NotFound,
+    /// The key would get permissions that the caller lacks.
+    ScopeEscalation,
+    /// The external identifier is in use.
+    Taken,
+    /// The value is too long.
+    TooLong,
+}
+
+impl CommonCode for ErrorCode {
+    const BLANK: Self = Self::Blank;
+    const INVALID: Self = Self::Invalid;
+    const TOO_LONG: Self = Self::TooLong;
+}
+
+/// Names a workspace.
+#[derive(Clone, Debug)]
+pub enum WorkspaceRef {
+    /// By its ID, in the text form.
+    Id(String),
+    /// By the operator's own identifier.
+    ExternalId(String),
+}
+
+impl WorkspaceRef {
+    fn names(&self, workspace: &workspace::Model) -> bool {
+        match self {
+            Self::Id(id) => WorkspaceId::from_str(id).is_ok_and(|id| id == workspace.id),
+            Self::ExternalId(external_id) => workspace.external_id.as_ref() == Some(external_id),
+        }
+    }
+}
+
+/// A workspace to create.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Display name.
+    pub name: String,
+    /// The operator's own identifier.
+    pub external_id: Option<String>,
+    /// Policy of subscriptions that set none.
+    pub retry_policy: Option<RetryPolicyDraft>,
+}
+
+/// Creates a workspace.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<workspace::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::Admin)?;
+    let row = check(draft, state.now()).map_err(Refusal::Problems)?;
+    match workspace::Entity::insert(row.clone().into_active_model()).exec_without_returning(state.db.write()).await {
+        Ok(_) => Ok(row),
+        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+            let mut problems = Problems::default();
+            problems.add(ErrorCode::Taken, &Path::argument("input").at("externalId"), "is in use");
+            problems.unless_any(None).map_err(Refusal::Problems)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Checks a draft and makes its row.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super::Problem<ErrorCode>>> {
+    let input = Path::argument("input");
+    let mut problems = Problems::default();
+    let name = problems.text(&input.at("name"), draft.name, NAME_LEN_MAX);
+    let external_id = problems.optional_text(&input.at("externalId"), draft.external_id, EXTERNAL_ID_LEN_MAX);
+    let retry_policy =
+        draft.retry_policy.and_then(|policy| policy.check(ErrorCode::Invalid, &input.at("retryPolicy"), &mut problems));
+    let name = problems.unless_any(name)?;
+    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    Ok(workspace::Model {
+        id: WorkspaceId::new(now),
+        external_id,
+        name,
+        retry_policy,
+        hold_max_ms: millis(HOLD_MAX),
+        retention_ms: millis(RETENTION),
+        suspend_after_ms: millis(SUSPEND_AFTER),
+        config_version: 0,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// The workspace that `named` means, if the caller can see it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn find(
+    state: &AppState,
+    caller: &Caller,
+    named: &WorkspaceRef,
+) -> Result<Option<workspace::Model>, AppError> {
+    if let Some(own) = &caller.workspace {
+        return Ok(named.names(own).then(|| own.clone()));
+    }
+    if caller.is_admin() { lookup(state, named).await } else { Ok(None) }
+}
+
+/// The workspace that something is made in: the one that is named, or the caller's. Only an administrator may name
+/// another than the caller's; for anybody else there is no other.
+///
+/// # Errors
+/// [`AppError::WorkspaceRequired`] when an administrator names none.
+pub async fn target(
+    state: &AppState,
+    caller: &Caller,
+    named: Option<&WorkspaceRef>,
+) -> Result<Option<WorkspaceId>, AppError> {
+    let Some(named) = named else { return Ok(Some(caller.workspace_id()?)) };
+    match &caller.workspace {
+        Some(own) if named.names(own) => Ok(Some(own.id)),
+        _ if caller.is_admin() => Ok(lookup(state, named).await?.map(|workspace| workspace.id)),
+        _ => Ok(None),
+    }
+}
+
+async fn lookup(state: &AppState, named: &WorkspaceRef) -> Result<Option<workspace::Model>, AppError> {
+    let select = match named {
+        WorkspaceRef::Id(id) => match WorkspaceId::from_str(id) {
+            Ok(id) => workspace::Entity::find_by_id(id),
+            Err(_) => return Ok(None),
+        },
+        WorkspaceRef::ExternalId(id) => workspace::Entity::find().filter(workspace::Column::ExternalId.eq(id.as_str())),
+    };
+    Ok(select.one(state.db.read()).await?)
+}
+
+/// The workspaces that the caller can see.
+///
+/// # Errors
+/// [`AppError`].
+pub fn list(caller: &Caller) -> Result<Select<workspace::Entity>, AppError> {
+    Ok(match Reach::of(caller)? {
+        Reach::One(id) => workspace::Entity::find_by_id(id),
+        Reach::All => workspace::Entity::find(),
+    })
+}
+
+impl Listed for workspace::Entity {
+    type Sort = ();
+
+    fn sort_name((): ()) -> &'static str {
+        "CREATED_AT"
+    }
+
+    fn sort_expr((): ()) -> Expr {
+        Expr::col((Self, workspace::Column::CreatedAt))
+    }
+
+    fn sort_value((): (), row: &workspace::Model) -> SortValue {
+        SortValue::Number(row.created_at.millis())
+    }
+
+    fn id_column() -> workspace::Column {
+        workspace::Column::Id
+    }
+
+    fn id(row: &workspace::Model) -> Uuid {
+        row.id.uuid()
+    }
+}

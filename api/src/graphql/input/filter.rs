@@ -1,0 +1,208 @@
+//! Conditions on lists. All that are given must hold; a list means one of its entries, and takes at most 100.
+
+use async_graphql::{ID, InputObject};
+
+use crate::app::filter::bounded;
+use crate::app::subscription::Status;
+use crate::app::{AppError, delivery, endpoint, event, event_type, subscription};
+use crate::graphql::node::{parse_all, parse};
+use crate::graphql::object::enums::{DeliveryStatus, DeliveryTrigger, WebhookEndpointStatus};
+use crate::graphql::page::DateTimeRange;
+use crate::graphql::scalar::{EventTypeName, EventTypePattern};
+
+/// Conditions on webhook subscriptions; all given ones must hold.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct WebhookSubscriptionWhere {
+    /// Exactly this name.
+    name: Option<String>,
+    /// Exactly this owner.
+    owner_id: Option<String>,
+    /// Created in this range.
+    created_at: Option<DateTimeRange>,
+    /// Switched on or off by the owner.
+    enabled: Option<bool>,
+    /// Delivers to this endpoint.
+    endpoint_id: Option<ID>,
+    /// Subscribed to this event type, directly or by pattern.
+    event_type: Option<EventTypeName>,
+    /// Expires in this range.
+    expires_at: Option<DateTimeRange>,
+    /// One of these IDs, at most 100.
+    ids: Option<Vec<ID>>,
+    /// Subscribed to this channel by name.
+    channel: Option<String>,
+    /// Text in name, description or URL, at least 3 characters, in any case.
+    search: Option<String>,
+    /// Subscribed to an event type of this service.
+    service: Option<String>,
+    /// One of these statuses.
+    status: Option<Vec<Status>>,
+}
+
+impl WebhookSubscriptionWhere {
+    /// Reads it.
+    pub(crate) fn parse(self) -> Result<subscription::Filter, AppError> {
+        Ok(subscription::Filter {
+            name: self.name,
+            owner_id: self.owner_id,
+            created_at: DateTimeRange::parse(self.created_at.as_ref())?,
+            enabled: self.enabled,
+            endpoint_ids: one(self.endpoint_id.as_ref()),
+            event_type: self.event_type.map(|name| name.0),
+            expires_at: DateTimeRange::parse(self.expires_at.as_ref())?,
+            ids: many(self.ids)?,
+            channel: self.channel,
+            search: self.search,
+            service: self.service,
+            status: bounded("status", self.status)?,
+        })
+    }
+}
+
+/// Conditions on webhook endpoints; all given ones must hold.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct WebhookEndpointWhere {
+    /// Has a subscription to this channel by name.
+    channel: Option<String>,
+    /// Exactly this name.
+    name: Option<String>,
+    /// One of these statuses.
+    status: Option<Vec<WebhookEndpointStatus>>,
+    /// Exactly this URL.
+    url: Option<String>,
+    /// Created in this range.
+    created_at: Option<DateTimeRange>,
+    /// One of these IDs, at most 100.
+    ids: Option<Vec<ID>>,
+    /// Text in name, description or URL, at least 3 characters, in any case.
+    search: Option<String>,
+}
+
+impl WebhookEndpointWhere {
+    /// Reads it.
+    pub(crate) fn parse(self) -> Result<endpoint::Filter, AppError> {
+        Ok(endpoint::Filter {
+            channel: self.channel,
+            name: self.name,
+            status: remote(bounded("status", self.status)?),
+            url: self.url,
+            created_at: DateTimeRange::parse(self.created_at.as_ref())?,
+            ids: many(self.ids)?,
+            search: self.search,
+        })
+    }
+}
+
+/// Conditions on event types; all given ones must hold.
+#[derive(Clone, Debug, InputObject)]
+pub(crate) struct EventTypeWhere {
+    /// Whether archived; null for both.
+    #[graphql(default_with = "Some(false)")]
+    archived: Option<bool>,
+    /// Text in name or description, at least 3 characters, in any case.
+    search: Option<String>,
+    /// Emitted by this service.
+    service: Option<String>,
+}
+
+impl Default for EventTypeWhere {
+    fn default() -> Self {
+        Self { archived: Some(false), search: None, service: None }
+    }
+}
+
+impl From<EventTypeWhere> for event_type::Filter {
+    fn from(input: EventTypeWhere) -> Self {
+        Self { archived: input.archived, search: input.search, service: input.service }
+    }
+}
+
+/// Conditions on events; all given ones must hold.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct EventWhere {
+    /// Accepted in this range.
+    created_at: Option<DateTimeRange>,
+    /// One of these event types, at most 100; patterns allowed.
+    event_type: Option<Vec<EventTypePattern>>,
+    /// Has this idempotency key.
+    idempotency_key: Option<String>,
+    /// One of these IDs, at most 100.
+    ids: Option<Vec<ID>>,
+    /// Belongs to this channel.
+    channel: Option<String>,
+    /// Whether sent as a test.
+    test: Option<bool>,
+}
+
+impl EventWhere {
+    /// Reads it.
+    pub(crate) fn parse(self) -> Result<event::Filter, AppError> {
+        Ok(event::Filter {
+            created_at: DateTimeRange::parse(self.created_at.as_ref())?,
+            event_types: patterns(self.event_type)?,
+            idempotency_key: self.idempotency_key,
+            ids: many(self.ids)?,
+            channel: self.channel,
+            test: self.test,
+        })
+    }
+}
+
+/// Conditions on deliveries; all given ones must hold. `responseStatusCode`, `trigger` and patterns need an endpoint,
+/// subscription, event or IDs, or a `createdAt` range of at most 7 days (up to now, when it has no end); else
+/// FILTER_TOO_BROAD.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct DeliveryWhere {
+    /// Created in this range.
+    created_at: Option<DateTimeRange>,
+    /// Goes to this endpoint.
+    endpoint_id: Option<ID>,
+    /// Carries this event.
+    event_id: Option<ID>,
+    /// One of these event types, at most 100; patterns allowed.
+    event_type: Option<Vec<EventTypePattern>>,
+    /// One of these IDs, at most 100.
+    ids: Option<Vec<ID>>,
+    /// One of these HTTP statuses of the latest response.
+    response_status_code: Option<Vec<i32>>,
+    /// One of these statuses.
+    status: Option<Vec<DeliveryStatus>>,
+    /// Belongs to this subscription.
+    subscription_id: Option<ID>,
+    /// One of these triggers.
+    trigger: Option<Vec<DeliveryTrigger>>,
+}
+
+impl DeliveryWhere {
+    /// Reads it.
+    pub(crate) fn parse(self) -> Result<delivery::Filter, AppError> {
+        Ok(delivery::Filter {
+            created_at: DateTimeRange::parse(self.created_at.as_ref())?,
+            endpoint_ids: one(self.endpoint_id.as_ref()),
+            event_ids: one(self.event_id.as_ref()),
+            subscription_ids: one(self.subscription_id.as_ref()),
+            event_types: patterns(self.event_type)?,
+            ids: many(self.ids)?,
+            response_status_codes: bounded("responseStatusCode", self.response_status_code)?,
+            status: remote(bounded("status", self.status)?),
+            triggers: remote(bounded("trigger", self.trigger)?),
+        })
+    }
+}
+
+/// An ID that is none of the wanted kind matches nothing, like one that nobody has.
+fn one<I: std::str::FromStr>(id: Option<&ID>) -> Option<Vec<I>> {
+    id.map(|id| parse(id).into_iter().collect())
+}
+
+fn many<I: std::str::FromStr>(ids: Option<Vec<ID>>) -> Result<Option<Vec<I>>, AppError> {
+    Ok(bounded("ids", ids)?.map(|ids| parse_all(&ids)))
+}
+
+fn patterns(patterns: Option<Vec<EventTypePattern>>) -> Result<Option<Vec<String>>, AppError> {
+    Ok(bounded("eventType", patterns)?.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()))
+}
+
+fn remote<G: Into<E>, E>(values: Option<Vec<G>>) -> Option<Vec<E>> {
+    values.map(|values| values.into_iter().map(Into::into).collect())
+}

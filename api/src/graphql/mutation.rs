@@ -1,0 +1,42 @@
+//! The mutation root. A mutation's input, payload and resolver share a file.
+
+use async_graphql::{MergedObject, Result};
+
+use crate::app::{Problem, Refusal};
+
+mod api_key;
+mod delivery;
+mod event;
+mod event_type;
+mod webhook_endpoint;
+mod webhook_subscription;
+mod workspace;
+
+/// The mutation root. Every field is nullable: null means the request failed for a reason given in the top-level
+/// `errors`.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    workspace::create::WorkspaceCreate,
+    api_key::create::ApiKeyCreate,
+    event_type::create::EventTypeCreate,
+    webhook_endpoint::create::WebhookEndpointCreate,
+    webhook_endpoint::pause::WebhookEndpointPause,
+    webhook_endpoint::resume::WebhookEndpointResume,
+    webhook_subscription::create::WebhookSubscriptionCreate,
+    event::publish::EventPublish,
+    event::publish_batch::EventPublishBatch,
+    delivery::retry::DeliveryRetry,
+);
+
+/// Makes a payload of what a use case answered: of its result, or of what a person can put right.
+fn payload<T, C, E: From<Problem<C>>, P>(
+    answer: Result<T, Refusal<C>>,
+    done: impl FnOnce(T) -> P,
+    refused: impl FnOnce(Vec<E>) -> P,
+) -> Result<P> {
+    match answer {
+        Ok(result) => Ok(done(result)),
+        Err(Refusal::Problems(problems)) => Ok(refused(problems.into_iter().map(E::from).collect())),
+        Err(Refusal::Error(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,3 @@
+//! Deliveries.
+
+pub(super) mod retry;

@@ -1,0 +1,4 @@
+//! Events.
+
+pub(super) mod publish;
+pub(super) mod publish_batch;

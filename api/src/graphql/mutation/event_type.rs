@@ -1,0 +1,3 @@
+//! Event types.
+
+pub(super) mod create;

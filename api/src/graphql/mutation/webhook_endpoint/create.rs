@@ -1,0 +1,128 @@
+//! `webhookEndpointCreate`
+
+use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
+
+use crate::app::endpoint::{Created, Draft, create};
+use crate::graphql::context::CallContext as _;
+use crate::graphql::mutation::payload;
+use crate::graphql::object::WebhookEndpoint;
+use crate::graphql::object::enums::{DeliveryOrdering, WebhookBodyFormat, WebhookSignatureScheme};
+use crate::graphql::object::user_error::WebhookEndpointUserError;
+use crate::graphql::scalar::{Duration, Url};
+
+/// A request header to send.
+#[derive(Clone, Debug, InputObject)]
+pub(crate) struct HttpHeaderInput {
+    /// Header name.
+    name: String,
+    /// Header value: visible ASCII characters, spaces and tabs.
+    value: String,
+}
+
+/// How to sign requests.
+#[derive(Clone, Debug, InputObject)]
+pub(crate) struct WebhookSigningInput {
+    /// Signature scheme.
+    #[graphql(default_with = "WebhookSignatureScheme::StandardWebhooks")]
+    scheme: WebhookSignatureScheme,
+    /// Secret to use, 12 to 256 bytes: `whsec_` and base64, or else taken as it is. Generated when absent.
+    #[graphql(secret)]
+    secret: Option<String>,
+}
+
+/// A webhook endpoint to create.
+#[derive(Clone, Debug, InputObject)]
+pub(crate) struct WebhookEndpointCreateInput {
+    /// Note for people, at most 4096 characters.
+    description: Option<String>,
+    /// What the request body looks like.
+    #[graphql(default_with = "WebhookBodyFormat::Envelope")]
+    body_format: WebhookBodyFormat,
+    /// Extra request headers, at most 32 and 4 KiB together.
+    #[graphql(default)]
+    headers: Vec<HttpHeaderInput>,
+    /// Largest number of requests in flight at once, 1-64, default 16; only with ordering NONE.
+    max_in_flight: Option<i32>,
+    /// Display name, 1-256 characters.
+    name: Option<String>,
+    /// In which order deliveries go out.
+    #[graphql(default_with = "DeliveryOrdering::Fifo")]
+    ordering: DeliveryOrdering,
+    /// Signing; absent uses STANDARD_WEBHOOKS with a generated secret.
+    signing: Option<WebhookSigningInput>,
+    /// Time allowed for one request, 1-60 seconds.
+    #[graphql(default_with = "Duration(\"PT15S\".to_owned())")]
+    timeout: Duration,
+    /// Destination URL; https unless the server allows http.
+    url: Url,
+}
+
+impl From<WebhookEndpointCreateInput> for Draft {
+    fn from(input: WebhookEndpointCreateInput) -> Self {
+        let (scheme, secret) = match input.signing {
+            Some(signing) => (signing.scheme, signing.secret),
+            None => (WebhookSignatureScheme::StandardWebhooks, None),
+        };
+        Self {
+            name: input.name,
+            description: input.description,
+            url: input.url.0,
+            headers: input.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            body_format: input.body_format.into(),
+            ordering: input.ordering.into(),
+            max_in_flight: input.max_in_flight,
+            timeout: Some(input.timeout.0),
+            scheme: scheme.into(),
+            secret,
+        }
+    }
+}
+
+/// Result of `webhookEndpointCreate`.
+#[derive(SimpleObject)]
+pub(crate) struct WebhookEndpointCreatePayload {
+    /// The signing secret, shown only this once; null when unsigned.
+    signing_secret: Option<String>,
+    /// The endpoint; null on failure.
+    webhook_endpoint: Option<WebhookEndpoint>,
+    /// Problems with the input. Empty on success.
+    user_errors: Vec<WebhookEndpointUserError>,
+}
+
+impl From<Created> for WebhookEndpointCreatePayload {
+    fn from(created: Created) -> Self {
+        Self {
+            signing_secret: created.secret.map(|secret| secret.reveal().to_owned()),
+            webhook_endpoint: Some(WebhookEndpoint(created.endpoint)),
+            user_errors: Vec::new(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct WebhookEndpointCreate;
+
+#[Object]
+impl WebhookEndpointCreate {
+    /// Create a webhook endpoint. The signing secret is returned only here. Needs WEBHOOK_SUBSCRIBE.
+    async fn webhook_endpoint_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The endpoint to create.")] input: WebhookEndpointCreateInput,
+    ) -> Option<Result<WebhookEndpointCreatePayload>> {
+        Some(
+            async {
+                payload(
+                    create(ctx.app()?, ctx.caller()?, input.into()).await,
+                    WebhookEndpointCreatePayload::from,
+                    |user_errors| WebhookEndpointCreatePayload {
+                        signing_secret: None,
+                        webhook_endpoint: None,
+                        user_errors,
+                    },
+                )
+            }
+            .await,
+        )
+    }
+}

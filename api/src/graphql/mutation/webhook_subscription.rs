@@ -1,0 +1,3 @@
+//! Webhook subscriptions.
+
+pub(super) mod create;

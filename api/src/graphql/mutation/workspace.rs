@@ -1,0 +1,3 @@
+//! Workspaces.
+
+pub(super) mod create;

@@ -1,0 +1,170 @@
+//! One HTTP request of a delivery.
+
+use angarium_dispatcher::render;
+use angarium_entity::api_key::Scope;
+use angarium_entity::{attempt, delivery, endpoint_revision, event};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+
+use super::enums::{AttemptTrigger, DeliveryAttemptErrorCode};
+use super::{Delivery, HttpHeader};
+use crate::app::AppError;
+use crate::graphql::context::CallContext as _;
+use crate::graphql::node;
+use crate::graphql::scalar::{DateTime, Url};
+
+/// A row.
+pub(crate) struct DeliveryAttempt(attempt::Model);
+
+impl From<attempt::Model> for DeliveryAttempt {
+    fn from(row: attempt::Model) -> Self {
+        Self(row)
+    }
+}
+
+/// What went wrong in an attempt.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct DeliveryAttemptError {
+    /// Kind of failure.
+    code: DeliveryAttemptErrorCode,
+    /// Explanation for people.
+    message: String,
+}
+
+/// An HTTP response from an endpoint.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct WebhookResponse {
+    /// Body as text (invalid UTF-8 replaced): at most 16 KiB of a failure, 1 KiB of a success.
+    body: Option<String>,
+    /// Whether `body` was cut.
+    body_truncated: bool,
+    /// Headers.
+    headers: Vec<HttpHeader>,
+    /// HTTP status code.
+    status_code: i32,
+}
+
+/// One HTTP request of a delivery.
+#[Object]
+impl DeliveryAttempt {
+    /// When the attempt ended.
+    async fn completed_at(&self) -> DateTime {
+        self.0.completed_at.into()
+    }
+
+    /// The delivery.
+    async fn delivery(&self, ctx: &Context<'_>) -> Result<Delivery> {
+        Ok(Delivery(self.load_delivery(ctx).await?))
+    }
+
+    /// Milliseconds from start to end.
+    async fn duration_ms(&self) -> i32 {
+        self.0.duration_ms
+    }
+
+    /// What went wrong; null on success.
+    async fn error(&self) -> Option<DeliveryAttemptError> {
+        let code = self.0.error_code?.into();
+        Some(DeliveryAttemptError { code, message: self.0.error_message.clone().unwrap_or_default() })
+    }
+
+    /// Global ID.
+    pub(crate) async fn id(&self) -> ID {
+        node::id(self.0.id)
+    }
+
+    /// 1 for the first attempt.
+    async fn number(&self) -> i32 {
+        self.0.number
+    }
+
+    /// The request as sent.
+    async fn request(&self, ctx: &Context<'_>) -> Result<WebhookRequest> {
+        let delivery = self.load_delivery(ctx).await?;
+        let loaders = ctx.loaders()?;
+        let (event, revision) = futures_util::future::try_join(
+            loaders.event(delivery.workspace_id, delivery.event_id),
+            loaders.revision(delivery.endpoint_id, self.0.endpoint_version),
+        )
+        .await?;
+        let missing = |what: &str| AppError::Inconsistent(format!("{} has no {what}", self.0.id));
+        Ok(WebhookRequest {
+            attempt: self.0.clone(),
+            event: event.ok_or_else(|| missing("event"))?,
+            revision: revision.ok_or_else(|| missing("revision of its endpoint"))?,
+        })
+    }
+
+    /// The response; null when none arrived.
+    async fn response(&self) -> Option<WebhookResponse> {
+        Some(WebhookResponse {
+            body: self.0.response_body.clone(),
+            body_truncated: self.0.response_body_truncated,
+            headers: self.0.response_headers.as_ref().map(HttpHeader::list).unwrap_or_default(),
+            status_code: self.0.response_status_code?,
+        })
+    }
+
+    /// When the attempt started.
+    async fn started_at(&self) -> DateTime {
+        self.0.started_at.into()
+    }
+
+    /// Signature header as sent; null when unsigned.
+    async fn signature(&self) -> Option<&str> {
+        self.0.signature.as_deref()
+    }
+
+    /// Whether the response had a 2xx status.
+    async fn succeeded(&self) -> bool {
+        self.0.error_code.is_none()
+    }
+
+    /// Why the attempt was made.
+    async fn trigger(&self) -> AttemptTrigger {
+        self.0.trigger.into()
+    }
+}
+
+impl DeliveryAttempt {
+    async fn load_delivery(&self, ctx: &Context<'_>) -> Result<delivery::Model> {
+        let found = ctx.loaders()?.delivery(self.0.workspace_id, self.0.delivery_id).await?;
+        let missing = || AppError::Inconsistent(format!("{} has no delivery", self.0.id));
+        Ok(found.ok_or_else(missing)?)
+    }
+}
+
+/// What an attempt sent, made again from what it was made of.
+pub(crate) struct WebhookRequest {
+    attempt: attempt::Model,
+    event: event::Model,
+    revision: endpoint_revision::Model,
+}
+
+/// An HTTP request to an endpoint.
+#[Object]
+impl WebhookRequest {
+    /// Body, byte for byte as it was signed; null without EVENT_READ.
+    async fn body(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        Some(match ctx.require(Scope::EventRead) {
+            Ok(()) => Ok(render::body(self.revision.body_format, &self.event)),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Headers, in the order in which they were sent.
+    async fn headers(&self) -> Vec<HttpHeader> {
+        let (started_at, signature) = (self.attempt.started_at, self.attempt.signature.as_deref());
+        let sent = render::headers(&self.event, &self.revision.headers, started_at, signature);
+        sent.into_iter().map(HttpHeader::from).collect()
+    }
+
+    /// HTTP method.
+    async fn method(&self) -> &'static str {
+        "POST"
+    }
+
+    /// URL.
+    async fn url(&self) -> Url {
+        Url(self.revision.url.clone())
+    }
+}

@@ -1,0 +1,138 @@
+//! The words of the tables, as the API explains them. `remote` keeps the two lists the same.
+
+use angarium_entity::{api_key, attempt, delivery, endpoint};
+use async_graphql::Enum;
+
+/// A permission of an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "api_key::Scope")]
+pub(crate) enum ApiScope {
+    /// Everything, in every workspace.
+    Admin,
+    /// Read deliveries and attempts.
+    DeliveryRead,
+    /// Retry deliveries.
+    DeliveryWrite,
+    /// Publish events.
+    EventPublish,
+    /// Read events.
+    EventRead,
+    /// Change the event type catalogue. Only administrators hold it.
+    EventTypeWrite,
+    /// Read the API keys of the workspace (never the keys themselves) and who created what.
+    WorkspaceRead,
+    /// Create API keys.
+    WorkspaceWrite,
+    /// Read webhook subscriptions and endpoints.
+    WebhookRead,
+    /// Read signing secrets, where the workspace allows it. No workspace does yet.
+    WebhookSecretRead,
+    /// Create and change webhook subscriptions and endpoints.
+    WebhookSubscribe,
+}
+
+/// Whether an endpoint is delivered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint::Status")]
+pub(crate) enum WebhookEndpointStatus {
+    /// Delivering.
+    Active,
+    /// Held by its owner; deliveries wait.
+    Paused,
+    /// Held by the server (410 Gone); deliveries wait.
+    Suspended,
+}
+
+/// What a request body looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint::BodyFormat")]
+pub(crate) enum WebhookBodyFormat {
+    /// `{"type", "timestamp", "data"}`, as Standard Webhooks recommends.
+    Envelope,
+    /// The payload as published.
+    Raw,
+}
+
+/// In which order deliveries to an endpoint go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint::Ordering")]
+pub(crate) enum DeliveryOrdering {
+    /// First attempts in publish order, one at a time; a failed delivery is retried later while newer ones go on.
+    Fifo,
+    /// No order; up to `maxInFlight` at once.
+    None,
+}
+
+/// How requests are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint::SignatureScheme")]
+pub(crate) enum WebhookSignatureScheme {
+    /// Not signed.
+    None,
+    /// Standard Webhooks `v1`: HMAC-SHA-256 of `id.timestamp.body`.
+    StandardWebhooks,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "delivery::Status")]
+pub(crate) enum DeliveryStatus {
+    /// Stopped by a caller.
+    Canceled,
+    /// Every attempt of the retry policy failed.
+    Exhausted,
+    /// Failed in a way that is not retried.
+    Failed,
+    /// Not attempted yet, or held while its endpoint or subscription is.
+    Pending,
+    /// Failed at least once, or asked for by hand; another attempt is due.
+    Retrying,
+    /// The endpoint answered with a 2xx status.
+    Succeeded,
+}
+
+/// Why a delivery exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "delivery::Trigger")]
+pub(crate) enum DeliveryTrigger {
+    /// A published event.
+    Event,
+    /// A replay.
+    Replay,
+    /// A test.
+    Test,
+}
+
+/// Why an attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "attempt::Trigger")]
+pub(crate) enum AttemptTrigger {
+    /// The first one.
+    Initial,
+    /// Somebody asked for it.
+    Manual,
+    /// The retry policy.
+    Retry,
+}
+
+/// Kinds of attempt failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "attempt::ErrorCode")]
+pub(crate) enum DeliveryAttemptErrorCode {
+    /// The connection could not be made or broke.
+    Connection,
+    /// The host name could not be resolved.
+    Dns,
+    /// The address is not allowed, for example private.
+    ForbiddenAddress,
+    /// The response had a status other than 2xx.
+    HttpStatus,
+    /// The response was not valid HTTP.
+    Protocol,
+    /// The response was a redirect, which is not followed.
+    Redirect,
+    /// No response within the timeout.
+    Timeout,
+    /// The TLS handshake or certificate failed.
+    Tls,
+}
