@@ -1,0 +1,66 @@
+//! Tells everything that is open that the server stops, and waits until it is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// The signal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(Arc<watch::Sender<bool>>);
+
+/// While one lives, something is open.
+#[derive(Debug)]
+pub(crate) struct Open(watch::Receiver<bool>);
+
+impl Stopping {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Gives the signal.
+    pub(crate) fn begin(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it was given.
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Registers something that is open.
+    pub(crate) fn open(&self) -> Open {
+        Open(self.0.subscribe())
+    }
+
+    /// Waits until nothing is open, at most `within`. Answers whether that came true.
+    pub(crate) async fn all_closed(&self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.0.closed()).await.is_ok()
+    }
+}
+
+impl Open {
+    /// Ready once the signal is given.
+    pub(crate) async fn stopped(&mut self) {
+        // An error means that the signal can no longer be given, because the server is gone.
+        if self.0.wait_for(|stopping| *stopping).await.is_err() {
+            tracing::debug!("the server is gone");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stopping_waits_for_what_is_open() {
+        let stopping = Stopping::new();
+        let mut open = stopping.open();
+        assert!(!stopping.has_begun() && !stopping.all_closed(Duration::ZERO).await);
+        stopping.begin();
+        open.stopped().await;
+        drop(open);
+        assert!(stopping.has_begun() && stopping.all_closed(Duration::from_secs(1)).await);
+    }
+}
