@@ -1,0 +1,79 @@
+//! `angarium serve`.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use angarium_entity::{Database, SystemClock};
+use sea_orm::{DbBackend, DbErr};
+
+use super::{environment, open};
+use crate::config::Config;
+use crate::server::{Grace, Server};
+
+/// Why the schema of the database will not do.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SchemaError {
+    /// PostgreSQL is migrated in its own step, so that a new version is not let onto the data by a mere restart.
+    #[error("the schema of the database lacks {} step(s), from {}; run `angarium migrate` first", .0.len(), .0[0])]
+    Behind(Vec<String>),
+    #[error("failed to read the schema of the database")]
+    Read(#[source] DbErr),
+    #[error("failed to bring the schema of the database up to date")]
+    Migrate(#[source] DbErr),
+}
+
+pub(super) async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Config::read(environment())?;
+    config.log.start();
+    let db = open(&config.database).await?;
+    ready_schema(&db).await?;
+    let server = Server::start(&config, db, Arc::new(SystemClock), None).await?;
+    told_to_stop().await;
+    server.stop(Grace::SERVE).await;
+    Ok(())
+}
+
+/// Migrates SQLite, which belongs to this process alone, and wants PostgreSQL to be migrated.
+async fn ready_schema(db: &Database) -> Result<(), SchemaError> {
+    match db.backend() {
+        DbBackend::Sqlite => angarium_migration::up(db.write()).await.map_err(SchemaError::Migrate),
+        _ => check_schema(db).await,
+    }
+}
+
+/// Whether no step is missing.
+pub(super) async fn check_schema(db: &Database) -> Result<(), SchemaError> {
+    let missing = angarium_migration::pending(db.write()).await.map_err(SchemaError::Read)?;
+    if missing.is_empty() { Ok(()) } else { Err(SchemaError::Behind(missing)) }
+}
+
+/// Ready when the process is told to stop: Ctrl-C, or SIGTERM. A second time ends it at once.
+pub(super) async fn told_to_stop() {
+    signal().await;
+    tokio::spawn(async {
+        signal().await;
+        std::process::exit(130);
+    });
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("failed to listen for signals; the server stops only when it is killed");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        tracing::error!("failed to listen for Ctrl-C; the server stops only when it is killed");
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,44 @@
+//! What every request needs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use angarium_dispatcher::DispatcherHandle;
+use angarium_entity::clock::SharedClock;
+use angarium_entity::sealer::Sealer;
+use angarium_entity::{Database, Timestamp};
+
+use crate::app::event_type::KnownEventTypes;
+use crate::config::Limits;
+
+/// Shared by all requests. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The database.
+    pub db: Database,
+    /// Who delivers.
+    pub dispatcher: DispatcherHandle,
+    /// Seals and opens secrets.
+    pub sealer: Sealer,
+    /// Where time comes from.
+    pub clock: SharedClock,
+    /// What the API allows.
+    pub limits: Arc<Limits>,
+    /// Event types that were seen in the catalogue; starts empty.
+    pub event_types: Arc<KnownEventTypes>,
+    /// SHA-256 of the operator's own key (`ANGARIUM_ADMIN_KEY`), if there is one.
+    pub admin_key_hash: Option<[u8; 32]>,
+}
+
+impl AppState {
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
