@@ -102,7 +102,8 @@ It subscribes the inbox and publishes an event to it:
 The same from a shell:
 
 {}
-",
+
+the server is up at {}; Ctrl-C stops it",
         example.url("/playground/"),
         example.url("/graphql"),
         example.url("/dev/inbox"),
@@ -110,6 +111,7 @@ The same from a shell:
         keys.path.display(),
         example.document(),
         example.command(&keys.api_key),
+        example.url(""),
     );
 }
 

@@ -1,6 +1,6 @@
 //! Pages that may call and open streams.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
@@ -20,9 +20,9 @@ impl Origins {
         if address.ip().is_loopback() || address.ip().is_unspecified() {
             // The names under which a person on this machine opens it.
             own.push(Origin::of((Ipv4Addr::LOCALHOST, address.port()).into()));
+            own.push(Origin::of((Ipv6Addr::LOCALHOST, address.port()).into()));
             own.push(Origin::of_host("http", &format!("localhost:{}", address.port())));
         }
-        own.dedup();
         Self { configured, own }
     }
 
