@@ -1,11 +1,15 @@
 //! The API: a thin dress over [`crate::app`].
 //!
-//! Cast    [`schema`](mod@schema) builds the schema with its limits, [`context`] makes a request ready for it.
+//! Cast    [`mod@schema`] builds the schema with its limits, [`context`] makes a request ready for it.
 //!         `query`, `mutation` and `subscription` are the roots, `object` what they answer with, `page` the
 //!         connections, `loader` what is loaded together, `scalar` and `node` how values and IDs are written.
 //! Rules   a resolver parses, calls one use case, and dresses the answer. An object is a newtype over its row with
 //!         each field written out, so that no column is published by accident. Doc comments are the public manual.
 //! Absent  HTTP and WebSockets, which are `crate::http`'s.
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments are the manual of the API, which names scopes and codes as they are"
+)]
 
 pub mod context;
 pub mod error;
@@ -26,3 +30,6 @@ pub use context::prepare;
 pub use error::RequestId;
 pub use scalar::json::variables;
 pub use schema::{Schema, schema, sdl};
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,8 @@ impl MigrationTrait for Migration {
             manager,
             &[
                 "CREATE INDEX endpoint_workspace ON endpoint (workspace_id, created_at, id)",
-                "CREATE INDEX endpoint_workspace_name ON endpoint (workspace_id, name, id)",
+                // Ordered by name, those without one first: where nulls go differs between the databases.
+                "CREATE INDEX endpoint_workspace_name ON endpoint (workspace_id, COALESCE(name, ''), id)",
                 "CREATE INDEX endpoint_workspace_updated ON endpoint (workspace_id, updated_at, id)",
                 "CREATE INDEX signing_secret_endpoint ON signing_secret (endpoint_id, created_at)",
             ],

@@ -43,7 +43,11 @@ impl MigrationTrait for Migration {
             manager,
             &[
                 "CREATE INDEX subscription_workspace ON subscription (workspace_id, created_at, id)",
-                "CREATE INDEX subscription_workspace_name ON subscription (workspace_id, name, id)",
+                // Ordered by name, those without one first, and by end, those without one last: where nulls go differs
+                // between the databases.
+                "CREATE INDEX subscription_workspace_name ON subscription (workspace_id, COALESCE(name, ''), id)",
+                "CREATE INDEX subscription_workspace_end \
+                 ON subscription (workspace_id, COALESCE(expires_at, 9223372036854775807), id)",
                 "CREATE INDEX subscription_workspace_updated ON subscription (workspace_id, updated_at, id)",
                 "CREATE INDEX subscription_endpoint ON subscription (endpoint_id, created_at, id)",
             ],

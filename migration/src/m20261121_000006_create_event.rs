@@ -36,6 +36,9 @@ impl MigrationTrait for Migration {
             manager,
             &[
                 "CREATE INDEX event_workspace ON event (workspace_id, created_at, id)",
+                "CREATE INDEX event_workspace_type ON event (workspace_id, event_type, created_at, id)",
+                "CREATE INDEX event_workspace_key ON event (workspace_id, idempotency_key) \
+                 WHERE idempotency_key IS NOT NULL",
                 "CREATE INDEX idempotency_key_created ON idempotency_key (created_at)",
             ],
         )

@@ -81,6 +81,8 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX delivery_due ON delivery (shard, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_endpoint_due ON delivery (endpoint_id, next_attempt_at) \
                  WHERE next_attempt_at IS NOT NULL",
+                // The part of an endpoint's backlog that is not in its line.
+                "CREATE INDEX delivery_waiting ON delivery (endpoint_id, created_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_workspace ON delivery (workspace_id, created_at, id)",
                 "CREATE INDEX delivery_workspace_unusual ON delivery (workspace_id, status, created_at, id) \
                  WHERE status <> 'SUCCEEDED'",

@@ -3,7 +3,7 @@
 use angarium_dispatcher::{NewEvent, PublishError, Published};
 use angarium_entity::api_key::Scope;
 use angarium_entity::event::{self, CHANNEL_LEN_MAX, CHANNELS_MAX, PAYLOAD_BYTES_MAX};
-use angarium_entity::event_type::is_reserved;
+use angarium_entity::event_type::{NAME_LEN_MAX, is_reserved, is_valid_name};
 use angarium_entity::idempotency_key;
 use angarium_entity::{EventId, Timestamp, WorkspaceId};
 use async_graphql::Enum;
@@ -168,6 +168,10 @@ async fn check(
 fn check_type(field: &Path, name: &str, is_known: bool, problems: &mut Problems<ErrorCode>) {
     if name.is_empty() {
         problems.add(ErrorCode::Blank, field, "is empty");
+    } else if name.len() > NAME_LEN_MAX {
+        problems.add(ErrorCode::TooLong, field, format!("is longer than {NAME_LEN_MAX} characters"));
+    } else if !is_valid_name(name) {
+        problems.add(ErrorCode::Invalid, field, "holds other characters than `A-Z a-z 0-9 . _ -`");
     } else if is_reserved(name) {
         problems.add(ErrorCode::Reserved, field, "is published by the server only");
     } else if !is_known {

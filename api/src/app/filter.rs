@@ -103,9 +103,7 @@ fn json_entries(backend: DbBackend, column: impl ColumnTrait) -> (SelectStatemen
         DbBackend::Postgres => {
             (Func::cust("jsonb_array_elements_text").arg(as_array(column)), Expr::col(alias.clone()))
         }
-        _ => {
-            (Func::cust("json_each").arg(column.into_expr()), Expr::col((alias.clone(), Alias::new("value"))))
-        }
+        _ => (Func::cust("json_each").arg(column.into_expr()), Expr::col((alias.clone(), Alias::new("value")))),
     };
     (Query::select().expr(Expr::cust("1")).from_function(entries, alias).take(), entry)
 }

@@ -229,3 +229,6 @@ fn slice<E: Listed>(window: &Window<E::Sort>, mut rows: Vec<E::Model>) -> Slice<
         Slice { rows, has_previous: before, has_next: has_more }
     }
 }
+
+#[cfg(test)]
+mod tests;

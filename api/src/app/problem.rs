@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once_with_the_path_of_each() {
-        let (mut problems, input) = (Problems::default(), Path::argument("input"));
+        let (mut problems, input) = (Problems::<Code>::default(), Path::argument("input"));
         assert_eq!(problems.text(&input.at("a"), "ok".to_owned(), 2), Some("ok".to_owned()));
         for text in [" ", "long", "\0"] {
             assert_eq!(problems.text(&input.at("list").item(3), text.to_owned(), 3), None);

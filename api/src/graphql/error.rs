@@ -7,6 +7,8 @@
 //!         step, [`Errors`], decides by what the error is and not by what it says.
 //! Trap    `Result<Option<T>>` makes the parent null, and so does a guard; only `Option<Result<T>>` makes the field
 //!         null. Fallible nullable fields are written that way.
+//! Trap    where an error passes a list on its way up, async-graphql shortens its path to the entry of the list; the
+//!         location still points to the field.
 
 use std::any::TypeId;
 use std::error::Error as StdError;

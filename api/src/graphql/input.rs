@@ -10,9 +10,7 @@ use crate::app::workspace::WorkspaceRef;
 mod filter;
 mod order;
 
-pub(crate) use filter::{
-    DeliveryWhere, EventTypeWhere, EventWhere, WebhookEndpointWhere, WebhookSubscriptionWhere,
-};
+pub(crate) use filter::{DeliveryWhere, EventTypeWhere, EventWhere, WebhookEndpointWhere, WebhookSubscriptionWhere};
 pub(crate) use order::{DeliveryOrder, EventOrder, WebhookEndpointOrder, WebhookSubscriptionOrder};
 
 /// Names a workspace in exactly one way.

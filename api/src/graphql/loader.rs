@@ -54,14 +54,18 @@ impl<Q: Clone, A> Batch<Q, A> {
             tokio::task::yield_now().await;
             let (questions, senders): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.lock()).into_iter().unzip();
             if !questions.is_empty() {
-                match answer_all(questions).await {
-                    Ok(answers) => senders.into_iter().zip(answers).for_each(|(sender, answer)| {
-                        // Whoever asked may be gone: another field of its object has failed.
-                        drop(sender.send(Ok(answer)));
-                    }),
+                let answers = answer_all(questions).await.map_err(Arc::new);
+                match answers {
+                    Ok(answers) => {
+                        for (sender, answer) in senders.into_iter().zip(answers) {
+                            // Whoever asked may be gone: another field of its object has failed.
+                            drop(sender.send(Ok(answer)));
+                        }
+                    }
                     Err(error) => {
-                        let error = Arc::new(error);
-                        senders.into_iter().for_each(|sender| drop(sender.send(Err(Arc::clone(&error)))));
+                        for sender in senders {
+                            drop(sender.send(Err(Arc::clone(&error))));
+                        }
                     }
                 }
             }
@@ -141,9 +145,7 @@ impl Loaders {
         batch: &Batch<Request<E>, Slice<E::Model>>,
         request: Request<E>,
     ) -> Loaded<Slice<E::Model>> {
-        batch
-            .ask(request, |requests| async move { Ok(list::slices(self.state.db.read(), &requests).await?) })
-            .await
+        batch.ask(request, |requests| async move { Ok(list::slices(self.state.db.read(), &requests).await?) }).await
     }
 }
 
@@ -156,7 +158,7 @@ fn in_order<K: Eq + Hash, V: Clone>(keys: &[K], found: &HashMap<K, V>) -> Vec<Op
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_util::future::{join_all, select, Either};
+    use futures_util::future::{Either, join_all, select};
 
     use super::*;
 

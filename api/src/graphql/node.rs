@@ -13,6 +13,7 @@ use crate::app::workspace::WorkspaceRef;
 
 /// An object with a global ID.
 #[derive(Interface)]
+#[expect(clippy::large_enum_variant, reason = "made for one answer and gone with it")]
 #[graphql(field(
     name = "id",
     ty = "ID",
@@ -30,7 +31,7 @@ pub(crate) enum Node {
 }
 
 /// The text form of an ID.
-pub(crate) fn id(id: impl ToString) -> ID {
+pub(crate) fn id(id: &impl ToString) -> ID {
     ID(id.to_string())
 }
 

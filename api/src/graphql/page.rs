@@ -7,8 +7,8 @@
 use async_graphql::{Context, Enum, InputObject, Result, SimpleObject};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sea_orm::sea_query::SelectStatement;
 use sea_orm::Select;
+use sea_orm::sea_query::SelectStatement;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 

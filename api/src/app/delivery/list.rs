@@ -108,13 +108,13 @@ impl Filter {
     /// The same conditions on what belongs to `parent`. A filter for another one matches nothing.
     #[must_use]
     pub fn within(mut self, parent: Parent) -> Self {
-        fn only<I: PartialEq>(given: Option<Vec<I>>, id: I) -> Option<Vec<I>> {
-            Some(if given.is_none_or(|given| given.contains(&id)) { vec![id] } else { Vec::new() })
+        fn only<I: PartialEq>(given: Option<&Vec<I>>, id: I) -> Vec<I> {
+            if is_one_of(given, &id) { vec![id] } else { Vec::new() }
         }
         match parent {
-            Parent::Endpoint(id) => self.endpoint_ids = only(self.endpoint_ids.take(), id),
-            Parent::Event(id) => self.event_ids = only(self.event_ids.take(), id),
-            Parent::Subscription(id) => self.subscription_ids = only(self.subscription_ids.take(), id),
+            Parent::Endpoint(id) => self.endpoint_ids = Some(only(self.endpoint_ids.as_ref(), id)),
+            Parent::Event(id) => self.event_ids = Some(only(self.event_ids.as_ref(), id)),
+            Parent::Subscription(id) => self.subscription_ids = Some(only(self.subscription_ids.as_ref(), id)),
         }
         self
     }

@@ -18,7 +18,7 @@ impl Draft {
         let name = problems.optional_text(&field.at("name"), self.name, NAME_LEN_MAX);
         let description = problems.optional_text(&field.at("description"), self.description, DESCRIPTION_LEN_MAX);
         let url = check_url(state, &field.at("url"), &self.url, problems);
-        let headers = check_headers(&field.at("headers"), self.headers, problems);
+        let headers = check_headers(&field.at("headers"), &self.headers, problems);
         let max_in_flight = check_in_flight(&field.at("maxInFlight"), self.ordering, self.max_in_flight, problems);
         let timeout = match self.timeout {
             Some(text) => check_timeout(&field.at("timeout"), &text, problems),
@@ -62,7 +62,7 @@ fn check_url(state: &AppState, field: &Path, text: &str, problems: &mut Problems
     Some(text.to_owned())
 }
 
-fn check_headers(field: &Path, given: Vec<(String, String)>, problems: &mut Problems<ErrorCode>) -> Option<Headers> {
+fn check_headers(field: &Path, given: &[(String, String)], problems: &mut Problems<ErrorCode>) -> Option<Headers> {
     if given.len() > header::COUNT_MAX {
         problems.add(ErrorCode::TooMany, field, format!("holds more than {} headers", header::COUNT_MAX));
         return None;
@@ -178,9 +178,9 @@ mod tests {
     #[test]
     fn every_wrong_header_is_told() {
         let given = [("x-team", "a"), ("Host", "b"), ("x y", "c"), ("X-Team", "d"), ("x-line", "e\nf")];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(
-            told(|field, told| check_headers(field, given, told)),
+            told(|field, told| check_headers(field, &given, told)),
             Err(vec![ErrorCode::HeaderForbidden, ErrorCode::Invalid, ErrorCode::Invalid, ErrorCode::Invalid])
         );
     }

@@ -3,7 +3,7 @@
 use angarium_entity::endpoint::{self, Column, Entity, Status};
 use angarium_entity::{EndpointId, WorkspaceId, subscription};
 use async_graphql::Enum;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QuerySelect, QueryTrait, Select};
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ impl Filter {
             select = select.filter(Column::Id.in_subquery(subscribed.into_query()));
         }
         if let Some(name) = &self.name {
-            select = select.filter(Column::Name.eq(name.as_str()));
+            select = select.filter(Entity::sort_expr(Sort::Name).eq(name.as_str()));
         }
         if let Some(status) = &self.status {
             select = select.filter(Column::Status.is_in(status.iter().copied()));

@@ -66,10 +66,11 @@ impl Filter {
         let mut select = Entity::of(workspace)
             .filter(self.created_at.on(Column::CreatedAt))
             .filter(self.expires_at.on(Column::ExpiresAt));
-        for (column, text) in [(Column::Name, &self.name), (Column::OwnerId, &self.owner_id)] {
-            if let Some(text) = text {
-                select = select.filter(column.eq(text.as_str()));
-            }
+        if let Some(name) = &self.name {
+            select = select.filter(Entity::sort_expr(Sort::Name).eq(name.as_str()));
+        }
+        if let Some(owner) = &self.owner_id {
+            select = select.filter(Column::OwnerId.eq(owner.as_str()));
         }
         if let Some(enabled) = self.enabled {
             select = select.filter(Column::Enabled.eq(enabled));
@@ -94,11 +95,12 @@ impl Filter {
             );
         }
         if let Some(service) = &self.service {
-            select = select.filter(
-                Condition::any()
-                    .add(Column::Service.eq(service.as_str()))
-                    .add(patterns_match_service(backend, Column::EventTypes, service)),
-            );
+            select =
+                select.filter(Condition::any().add(Column::Service.eq(service.as_str())).add(patterns_match_service(
+                    backend,
+                    Column::EventTypes,
+                    service,
+                )));
         }
         if let Some(wanted) = &self.status {
             let any = wanted

@@ -5,7 +5,7 @@ use async_graphql::{ID, InputObject};
 use crate::app::filter::bounded;
 use crate::app::subscription::Status;
 use crate::app::{AppError, delivery, endpoint, event, event_type, subscription};
-use crate::graphql::node::{parse_all, parse};
+use crate::graphql::node::{parse, parse_all};
 use crate::graphql::object::enums::{DeliveryStatus, DeliveryTrigger, WebhookEndpointStatus};
 use crate::graphql::page::DateTimeRange;
 use crate::graphql::scalar::{EventTypeName, EventTypePattern};

@@ -25,7 +25,8 @@ impl Loaders {
     pub(crate) async fn backlog(&self, endpoint: EndpointId, shard: i32) -> Loaded<Backlog> {
         self.backlogs
             .ask((endpoint, shard), |endpoints| async move {
-                let statements: Vec<_> = endpoints.iter().flat_map(|(endpoint, shard)| parts(*endpoint, *shard)).collect();
+                let statements: Vec<_> =
+                    endpoints.iter().flat_map(|(endpoint, shard)| parts(*endpoint, *shard)).collect();
                 let numbers = list::numbers(self.state.db.read(), &statements).await?;
                 Ok(numbers.chunks(4).map(Backlog::from_parts).collect())
             })
@@ -38,10 +39,7 @@ impl Backlog {
         let [in_line, waiting, oldest_in_line, oldest_waiting] = parts else { return Self::default() };
         let count = in_line.unwrap_or(0).saturating_add(waiting.unwrap_or(0));
         let oldest = [oldest_in_line, oldest_waiting].into_iter().filter_map(|oldest| *oldest).min();
-        Self {
-            count: u64::try_from(count).unwrap_or(0).min(COUNT_MAX),
-            oldest: oldest.map(Timestamp::from_millis),
-        }
+        Self { count: u64::try_from(count).unwrap_or(0).min(COUNT_MAX), oldest: oldest.map(Timestamp::from_millis) }
     }
 }
 

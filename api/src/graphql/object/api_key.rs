@@ -33,7 +33,7 @@ impl ApiKey {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// When the key was last used, to the minute.

@@ -69,7 +69,7 @@ impl DeliveryAttempt {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// 1 for the first attempt.

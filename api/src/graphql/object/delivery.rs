@@ -108,7 +108,7 @@ impl Delivery {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// Whether a request is running, as far as the asked node knows.
@@ -173,6 +173,11 @@ impl Delivery {
     /// Where the delivery stands.
     async fn status(&self) -> DeliveryStatus {
         self.0.status.into()
+    }
+
+    /// Explanation of `status` for people, such as why the delivery is EXHAUSTED; null when there is nothing to explain.
+    async fn status_reason(&self) -> Option<&str> {
+        self.0.status_reason.as_deref()
     }
 
     /// The subscription; null once deleted, and without WEBHOOK_READ.

@@ -38,8 +38,9 @@ impl Event {
         #[graphql(desc = "Return entries after this cursor.")] after: Option<String>,
         #[graphql(desc = "Return the last _n_ entries (1-100).")] last: Option<i32>,
         #[graphql(desc = "Return entries before this cursor.")] before: Option<String>,
-        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")]
-        filter: Option<DeliveryWhere>,
+        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")] filter: Option<
+            DeliveryWhere,
+        >,
     ) -> Option<Result<DeliveryConnection>> {
         let args = PageArgs { first, after, last, before, offset: None };
         Some(self.delivery_page(ctx, filter.unwrap_or_default(), args).await)
@@ -55,7 +56,7 @@ impl Event {
 
     /// Global ID; also sent as the `webhook-id` header.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// Producer-chosen key that makes publishing idempotent.

@@ -35,7 +35,7 @@ impl EventType {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// Unique name, such as `sms.outbound`.

@@ -6,7 +6,7 @@ use angarium_entity::endpoint;
 use async_graphql::{Context, ID, Object, Result};
 
 use super::enums::{DeliveryOrdering, WebhookBodyFormat, WebhookEndpointStatus};
-use super::{ApiKey, HttpHeader, WebhookSigning, Workspace};
+use super::{HttpHeader, WebhookSigning, Workspace};
 use crate::app::{AppError, delivery};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::input::{DeliveryOrder, DeliveryWhere, WebhookSubscriptionOrder, WebhookSubscriptionWhere};
@@ -43,8 +43,9 @@ impl WebhookEndpoint {
             desc = "Skip this many entries (0-10000), for page-number interfaces. Cannot be combined with `after`, `last` or `before`."
         )]
         offset: Option<i32>,
-        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")]
-        filter: Option<DeliveryWhere>,
+        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")] filter: Option<
+            DeliveryWhere,
+        >,
         #[graphql(desc = "Order of the result.", default_with = "Some(DeliveryOrder::default())")] order_by: Option<
             DeliveryOrder,
         >,
@@ -74,20 +75,9 @@ impl WebhookEndpoint {
         self.0.body_format.into()
     }
 
-    /// The key that created the endpoint; null once that key is gone, and without WORKSPACE_READ.
-    async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<ApiKey>> {
-        let id = self.0.created_by?;
-        async {
-            ctx.require(Scope::WorkspaceRead)?;
-            Ok(ctx.loaders()?.api_key(self.0.workspace_id, id).await?.map(ApiKey))
-        }
-        .await
-        .transpose()
-    }
-
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// Largest number of requests in flight at once; 1 unless `ordering` is NONE.

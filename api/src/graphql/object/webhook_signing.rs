@@ -21,11 +21,7 @@ pub(crate) struct WebhookSigning {
 
 impl WebhookSigning {
     /// From the secrets of an endpoint, oldest first.
-    pub(crate) fn new(
-        scheme: endpoint::SignatureScheme,
-        secrets: &[signing_secret::Model],
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(scheme: endpoint::SignatureScheme, secrets: &[signing_secret::Model], now: Timestamp) -> Self {
         let current = secrets.iter().rfind(|secret| secret.expires_at.is_none());
         let is_first = secrets.len() < 2;
         let overlap = secrets.iter().filter_map(|secret| secret.expires_at).filter(|end| *end > now).max();

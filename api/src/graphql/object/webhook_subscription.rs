@@ -62,8 +62,9 @@ impl WebhookSubscription {
             desc = "Skip this many entries (0-10000), for page-number interfaces. Cannot be combined with `after`, `last` or `before`."
         )]
         offset: Option<i32>,
-        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")]
-        filter: Option<DeliveryWhere>,
+        #[graphql(name = "where", desc = "Keep only deliveries that match every given condition.")] filter: Option<
+            DeliveryWhere,
+        >,
         #[graphql(desc = "Order of the result.", default_with = "Some(DeliveryOrder::default())")] order_by: Option<
             DeliveryOrder,
         >,
@@ -102,7 +103,7 @@ impl WebhookSubscription {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.row.id)
+        node::id(&self.row.id)
     }
 
     /// Caller-defined key-value data.

@@ -50,7 +50,7 @@ impl Workspace {
 
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
-        node::id(self.0.id)
+        node::id(&self.0.id)
     }
 
     /// Display name.

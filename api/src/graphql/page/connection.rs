@@ -38,9 +38,9 @@ macro_rules! connection {
             }
 
             #[doc = concat!(
-                "Number of ", $many,
-                " that match, ignoring pagination. Computed only when selected; stops at 10,000."
-            )]
+                                "Number of ", $many,
+                                " that match, ignoring pagination. Computed only when selected; stops at 10,000."
+                            )]
             async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
                 Ok(i32::try_from(self.0.total(ctx).await?).unwrap_or(i32::MAX))
             }
@@ -78,10 +78,5 @@ connection!(DeliveryAttemptConnection, DeliveryAttemptEdge, DeliveryAttempt, "at
 connection!(EventConnection, EventEdge, Event, "events");
 connection!(EventTypeConnection, EventTypeEdge, EventType, "event types");
 connection!(WebhookEndpointConnection, WebhookEndpointEdge, WebhookEndpoint, "webhook endpoints");
-connection!(
-    WebhookSubscriptionConnection,
-    WebhookSubscriptionEdge,
-    WebhookSubscription,
-    "webhook subscriptions"
-);
+connection!(WebhookSubscriptionConnection, WebhookSubscriptionEdge, WebhookSubscription, "webhook subscriptions");
 connection!(WorkspaceConnection, WorkspaceEdge, Workspace, "workspaces");

@@ -17,11 +17,7 @@ pub(crate) struct EventQuery;
 #[Object]
 impl EventQuery {
     /// An event by ID. Needs EVENT_READ.
-    async fn event(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "ID of the event.")] id: ID,
-    ) -> Option<Result<Event>> {
+    async fn event(&self, ctx: &Context<'_>, #[graphql(desc = "ID of the event.")] id: ID) -> Option<Result<Event>> {
         async {
             let (state, caller) = (ctx.app()?, ctx.caller()?);
             let Some(id) = node::parse(&id) else { return Ok(None) };

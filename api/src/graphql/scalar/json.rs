@@ -3,6 +3,7 @@
 //! In   a document's literals come from the parser, a request's variables through [`variables`]. Both keep numbers as
 //!      text (`serde_json` with `arbitrary_precision`), and [`to_text`] writes them as they are.
 //! Out  what is stored is text and goes into the answer as it is, under a key that `async-graphql-value` knows as raw.
+//!      The one thing that changes is the sign of an exponent, which `serde_json` writes out: `1e9` is kept as `1e+9`.
 //! Trap async-graphql's own reading of variables goes through serde and meets there the private map in which
 //!      `serde_json` carries such numbers: `1.0` becomes `{"$serde_json::private::Number": "1.0"}`.
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     /// Order, `1.0`, 2^63, 23 digits, an exponent beyond f64, escapes, and the raw key itself, deeper down.
-    const EXACT: &str = r#"{"z":1.0,"a":9223372036854775808,"m":[12345678901234567890123,1e400,-0,0.10],"s":"\u0000\"é","n":null,"t":true,"o":{"b":{},"a":[]}}"#;
+    const EXACT: &str = r#"{"z":1.0,"a":9223372036854775808,"m":[12345678901234567890123,1e+400,-0,0.10],"s":"\u0000\"é","n":null,"t":true,"o":{"b":{},"a":[]}}"#;
 
     async fn through(request: Request) -> serde_json::Value {
         let schema = Schema::new(Query, EmptyMutation, EmptySubscription);

@@ -87,10 +87,7 @@ impl From<Created> for WebhookSubscriptionCreatePayload {
     fn from(created: Created) -> Self {
         Self {
             signing_secret: created.secret.map(|secret| secret.reveal().to_owned()),
-            webhook_subscription: Some(WebhookSubscription {
-                row: created.subscription,
-                made_with: created.endpoint,
-            }),
+            webhook_subscription: Some(WebhookSubscription { row: created.subscription, made_with: created.endpoint }),
             user_errors: Vec::new(),
         }
     }
