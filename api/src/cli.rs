@@ -6,6 +6,8 @@ mod manage;
 mod serve;
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 
 use angarium_entity::Database;
@@ -108,7 +110,7 @@ impl Cli {
             Command::Dev { data_dir, listen } => dev::run(&data_dir, listen).await?,
             Command::Serve => serve::run().await?,
             Command::Migrate => manage::migrate().await?,
-            Command::Schema => print!("{}", crate::graphql::sdl()),
+            Command::Schema => say(crate::graphql::sdl().trim_end()),
             Command::Check => check::run().await?,
             Command::Workspace(WorkspaceCommand::Create { name, external_id }) => {
                 manage::create_workspace(&name, external_id.as_deref()).await?;
@@ -133,6 +135,14 @@ pub fn sentence(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Prints a line. Nobody may be reading any more (`angarium schema | head`), which is no reason to fail: `println!` would
+/// panic, and a server would end without having stopped.
+pub(crate) fn say(line: impl Display) {
+    if let Err(error) = writeln!(stdout().lock(), "{line}") {
+        tracing::debug!(%error, "nobody reads what is printed");
+    }
 }
 
 /// Every variable of this process that is text.

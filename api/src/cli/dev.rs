@@ -9,7 +9,7 @@ use std::sync::Arc;
 use angarium_entity::database::sqlite_path;
 use angarium_entity::{Clock as _, SystemClock};
 
-use super::{environment, open, serve};
+use super::{environment, open, say, serve};
 use crate::config::Config;
 use crate::dev::{self, Example, Keys};
 use crate::server::{Grace, Server};
@@ -50,7 +50,7 @@ pub(super) async fn run(data_dir: &Path, listen: Option<String>) -> Result<(), B
     let server = Server::start(&config, db, clock, Some(&keys)).await?;
     introduce(&Example::at(server.address()), &place, &keys);
     serve::told_to_stop().await;
-    println!("stopping");
+    say("stopping");
     server.stop(Grace::DEV).await;
     Ok(())
 }
@@ -86,7 +86,7 @@ impl Place {
 /// What a newcomer needs to go on.
 fn introduce(example: &Example, place: &Place, keys: &Keys) {
     let database = place.sqlite.as_ref().map_or_else(|| "PostgreSQL".to_owned(), |path| path.display().to_string());
-    println!(
+    say(format_args!(
         "
   Playground  {}
   GraphQL     {}
@@ -112,7 +112,7 @@ the server is up at {}; Ctrl-C stops it",
         example.document(),
         example.command(&keys.api_key),
         example.url(""),
-    );
+    ));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::error::Error;
 use angarium_entity::api_key::{ApiKeySecret, Scopes};
 use angarium_entity::{Clock as _, Database, SystemClock};
 
-use super::{ScopeWord, environment, open, serve};
+use super::{ScopeWord, environment, open, say, serve};
 use crate::config::DatabaseConfig;
 use crate::provision;
 
@@ -16,8 +16,8 @@ pub(super) async fn migrate() -> Result<(), Box<dyn Error + Send + Sync>> {
     angarium_migration::up(db.write()).await?;
     db.close().await;
     match missing.len() {
-        0 => println!("the schema was up to date"),
-        steps => println!("the schema is up to date, {steps} step(s) later"),
+        0 => say("the schema was up to date"),
+        steps => say(format_args!("the schema is up to date, {steps} step(s) later")),
     }
     Ok(())
 }
@@ -31,7 +31,7 @@ pub(super) async fn create_workspace(
     serve::check_schema(&db).await?;
     let workspace = provision::create_workspace(&db, SystemClock.now(), name, external_id).await?;
     db.close().await;
-    println!("{}", workspace.id);
+    say(workspace.id);
     Ok(())
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn create_key(
     let secret = ApiKeySecret::generate();
     provision::create_key(&db, SystemClock.now(), workspace, name, Scopes::new(scopes), &secret).await?;
     db.close().await;
-    println!("{}", secret.reveal());
+    say(secret.reveal());
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::cli::{say, sentence};
 use crate::http::unbuilt_sources;
 
 /// Longest time for one of the two steps; the first loads packages.
@@ -26,13 +27,16 @@ enum BuildError {
 /// Builds the playground if this is a checkout where nobody did. Says so, and what went wrong; either way `dev` goes on.
 pub async fn build_playground() {
     let Some(sources) = unbuilt_sources() else { return };
-    println!("building the playground, once ({})", sources.canonicalize().unwrap_or(sources.clone()).display());
+    say(format_args!(
+        "building the playground, once ({})",
+        sources.canonicalize().unwrap_or(sources.clone()).display()
+    ));
     for (step, arguments) in
         [("npm ci", ["ci", "--no-audit", "--no-fund"].as_slice()), ("npm run build", &["run", "build"])]
     {
         if let Err(error) = run(&sources, step, arguments).await {
-            let error = crate::cli::sentence(&error);
-            eprintln!("the playground is not built, GraphiQL will be loaded from esm.sh instead: {error}");
+            let error = sentence(&error);
+            say(format_args!("the playground is not built, GraphiQL will be loaded from esm.sh instead: {error}"));
             return;
         }
     }
