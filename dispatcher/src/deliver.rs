@@ -71,7 +71,8 @@ fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Rep
             (next, hold.map(|hold| EndpointHold::Until(now + hold)), Some(code))
         }
         Verdict::Gone => {
-            let next = DeliveryState::Retrying { next_attempt_at: now };
+            // It keeps its place: when the endpoint is resumed, it goes before what was published after it.
+            let next = DeliveryState::Retrying { next_attempt_at: job.ready_at };
             (next, Some(EndpointHold::Suspended(GONE.to_owned())), Some(ErrorCode::HttpStatus))
         }
     };

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use sea_orm::DeriveValueType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -24,10 +25,20 @@ pub struct ParseIdError {
     prefix: &'static str,
 }
 
-/// A fresh UUIDv7 made at `now`.
+/// A fresh UUIDv7 made at `now`. Those that a process makes in one millisecond sort in the order of their making, so
+/// that what was made first also comes first in lists and where "the oldest decides".
 pub fn new_uuid(now: Timestamp) -> Uuid {
+    /// The millisecond of the last one and its 74 bits behind that.
+    static LAST: Mutex<(u64, u128)> = Mutex::new((0, 0));
     let millis = u64::try_from(now.millis()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    // RFC 9562, section 6.2, method 2: a random start with room above it, and random steps.
+    let tail =
+        if last.0 == millis { last.1 + 1 + u128::from(rand::random::<u32>()) } else { rand::random::<u128>() >> 55 };
+    *last = (millis, tail);
+    drop(last);
+    let (rand_a, rand_b) = (tail >> 62 & 0xfff, tail & ((1 << 62) - 1));
+    Uuid::from_u128(u128::from(millis) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
 }
 
 /// The smallest UUIDv7 that can have been made at `at`.
@@ -169,5 +180,13 @@ mod tests {
         assert!(earlier < later && earlier.to_string() < later.to_string());
         assert!(first_uuid_at(Timestamp::from_millis(1_001)) <= later.uuid());
         assert!(earlier.uuid() < first_uuid_at(Timestamp::from_millis(1_001)));
+    }
+
+    #[test]
+    fn ids_of_one_millisecond_sort_in_the_order_of_their_making() {
+        let ids: Vec<_> = (0..10_000).map(|_| new_uuid(Timestamp::from_millis(1_000))).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        assert!(ids.iter().all(|id| id.as_u128() >> 80 == 1_000));
     }
 }

@@ -1,1 +1,6 @@
-fn main(){}
+//! One binary with all tests of the whole service, mirroring the crates they are about.
+
+mod delivery;
+mod graphql;
+mod http;
+mod migration;

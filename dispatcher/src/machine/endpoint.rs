@@ -290,7 +290,7 @@ impl EndpointMachine {
         let head = self.line.first_key_value().map(|(_, job)| job.ready_at);
         let first_due = self.due.first_key_value().map(|(&(at, _), _)| at);
         let job = match (head, first_due) {
-            (Some(head), Some(due)) if due < head => self.due.pop_first().map(|(_, job)| job),
+            (Some(head), Some(due)) if due <= head => self.due.pop_first().map(|(_, job)| job),
             (Some(_), _) => {
                 let (seq, job) = self.line.pop_first()?;
                 self.passed = self.passed.max(seq);

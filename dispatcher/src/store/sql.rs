@@ -91,7 +91,6 @@ pub(crate) fn rows(backend: DbBackend, fields: &[Field]) -> String {
     }
     let selected = |Field(name, kind): &Field| match kind {
         Kind::Uuid | Kind::Bytes => format!("unhex(value->>'{name}') AS \"{name}\""),
-        Kind::Json => format!("value->'{name}' AS \"{name}\""),
         _ => format!("value->>'{name}' AS \"{name}\""),
     };
     format!("(SELECT {} FROM json_each($1))", join(fields, selected))

@@ -1,0 +1,7 @@
+//! From a publish to the receiver.
+
+mod crash;
+mod order;
+mod recovery;
+mod retry;
+mod sending;

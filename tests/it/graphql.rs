@@ -1,0 +1,5 @@
+//! The API.
+
+mod input;
+mod live;
+mod tenancy;

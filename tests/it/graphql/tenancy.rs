@@ -1,0 +1,123 @@
+//! Who may do what, and what others cannot even see.
+
+use angarium_tests::{GraphQl, TestApp, builder, on_both_databases};
+use serde_json::{Value, json};
+
+/// A delivery of `app`'s workspace with all that belongs to it, and a key of another workspace.
+async fn two_tenants(app: &TestApp) -> (Value, GraphQl) {
+    let receiver = app.receiver().await;
+    app.subscribe(receiver.url()).await;
+    app.publish(json!({ "secret": "of Acme" })).await;
+    let delivery = app.delivery_in("SUCCEEDED").await;
+    let (_, key) = builder::workspace_with_key(&app.admin, "Other").await;
+    (delivery, app.admin.with_key(&key))
+}
+
+on_both_databases! {
+    async fn another_tenants_objects_look_like_ones_that_do_not_exist(app) {
+        let (delivery, other) = two_tenants(&app).await;
+        let ids = [
+            ("delivery", &delivery["id"], "dlv_7zzzzzzzzzzzzzzzzzzzzzzzzz"),
+            ("event", &delivery["event"]["id"], "evt_7zzzzzzzzzzzzzzzzzzzzzzzzz"),
+            ("webhookEndpoint", &delivery["endpoint"]["id"], "ep_7zzzzzzzzzzzzzzzzzzzzzzzzz"),
+            ("webhookSubscription", &delivery["subscription"]["id"], "sub_7zzzzzzzzzzzzzzzzzzzzzzzzz"),
+        ];
+        for (field, id, unknown) in ids {
+            for query in [format!("query($id: ID!) {{ {field}(id: $id) {{ id }} }}"), "query($id: ID!) { node(id: $id) { id } }".to_owned()] {
+                assert_ne!(app.api.post(&query, json!({ "id": id })).await.1.to_string(), other.post(&query, json!({ "id": id })).await.1.to_string());
+                assert_eq!(other.post(&query, json!({ "id": id })).await, other.post(&query, json!({ "id": unknown })).await, "{query}");
+            }
+        }
+        let retry = "mutation($id: ID!) { deliveryRetry(id: $id) { delivery { id } userErrors { code field message } } }";
+        let refused = other.data(retry, json!({ "id": delivery["id"] })).await;
+        assert_eq!(refused["deliveryRetry"]["userErrors"][0]["code"], "NOT_FOUND");
+        assert_eq!(refused, other.data(retry, json!({ "id": "dlv_7zzzzzzzzzzzzzzzzzzzzzzzzz" })).await);
+        let create = "mutation($input: WebhookSubscriptionCreateInput!) { webhookSubscriptionCreate(input: $input) { userErrors { code } } }";
+        let input = json!({ "eventTypes": ["*"], "endpoint": { "id": delivery["endpoint"]["id"] } });
+        assert_eq!(other.data(create, json!({ "input": input })).await["webhookSubscriptionCreate"]["userErrors"][0]["code"], "NOT_FOUND");
+        app.end().await;
+    }
+
+    async fn lists_hold_only_what_is_the_callers_own(app) {
+        let (_, other) = two_tenants(&app).await;
+        let lists = "{ deliveries { totalCount } events { totalCount } webhookEndpoints { totalCount } webhookSubscriptions { totalCount } }";
+        let counts = |n: u32| json!({ "deliveries": { "totalCount": n }, "events": { "totalCount": n }, "webhookEndpoints": { "totalCount": n }, "webhookSubscriptions": { "totalCount": n } });
+        assert_eq!(app.api.data(lists, json!({})).await, counts(1));
+        assert_eq!(other.data(lists, json!({})).await, counts(0));
+        assert_eq!(app.admin.error_code("{ deliveries { totalCount } }", json!({})).await, "WORKSPACE_REQUIRED");
+        let named = app.admin.with_headers(&[app.admin.headers()[0].clone(), ("angarium-workspace".to_owned(), app.workspace.clone())].each_ref().map(|(n, v)| (n.as_str(), v.as_str())));
+        assert_eq!(named.data(lists, json!({})).await, counts(1));
+        app.end().await;
+    }
+
+    async fn a_key_is_taken_from_three_headers_and_refused_when_wrong(app) {
+        let key = app.api.headers()[0].1.clone();
+        let ask = "{ viewer { workspace { id } } }";
+        for (name, value) in [("x-api-key", key.clone()), ("authorization", format!("Bearer {key}")), ("authorization", format!("AccessKey {key}"))] {
+            let data = app.api.with_headers(&[(name, &value)]).data(ask, json!({})).await;
+            assert_eq!(data["viewer"]["workspace"]["id"], app.workspace.as_str());
+        }
+        let wrong = format!("sk_live_{}", "0".repeat(64));
+        for headers in [vec![("x-api-key", wrong.as_str())], vec![("authorization", "Basic abc")], vec![("x-api-key", "nonsense")], vec![("x-api-key", key.as_str()), ("authorization", &format!("Bearer {wrong}"))]] {
+            let (status, body) = app.api.with_headers(&headers).post(ask, json!({})).await;
+            assert_eq!((status, &body["errors"][0]["extensions"]["code"]), (401, &json!("UNAUTHENTICATED")), "{body}");
+            assert!(!body.to_string().contains(&key));
+        }
+        assert_eq!(app.api.with_headers(&[]).error_code(ask, json!({})).await, "UNAUTHENTICATED");
+        app.end().await;
+    }
+
+    async fn keys_are_stored_only_as_their_hash(app) {
+        use sea_orm::EntityTrait;
+        let key = app.api.headers()[0].1.clone();
+        let rows = angarium_entity::api_key::Entity::find().all(app.state().db.read()).await.expect("keys");
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.hash.len() == 32 && key.starts_with(&row.prefix)));
+        assert!(rows.iter().all(|row| !row.hash.windows(8).any(|part| part == &key.as_bytes()[8..16])));
+        app.end().await;
+    }
+
+    async fn a_key_does_only_what_its_scopes_say(app) {
+        let receiver = app.receiver().await;
+        app.subscribe(receiver.url()).await;
+        app.publish(json!({ "secret": 1 })).await;
+        let delivery = app.delivery_in("SUCCEEDED").await;
+        let id = json!({ "id": delivery["id"], "sub": delivery["subscription"]["id"] });
+        for (scopes, query, path) in [
+            (vec!["EVENT_READ"], "query { deliveries { totalCount } }", "deliveries"),
+            (vec!["DELIVERY_READ"], "query { events { totalCount } }", "events"),
+            (vec!["DELIVERY_READ"], "query { webhookEndpoints { totalCount } }", "webhookEndpoints"),
+            (vec!["EVENT_READ"], "query { webhookSubscriptions { totalCount } }", "webhookSubscriptions"),
+            (vec!["EVENT_READ"], "mutation { eventPublish(input: { eventType: \"invoice.paid\", payload: 1 }) { event { id } } }", "eventPublish"),
+            (vec!["DELIVERY_READ"], "mutation($id: ID!) { deliveryRetry(id: $id) { delivery { id } } }", "deliveryRetry"),
+            (vec!["WEBHOOK_READ"], "mutation { webhookEndpointCreate(input: { url: \"https://example.com\" }) { webhookEndpoint { id } } }", "webhookEndpointCreate"),
+            (vec!["WORKSPACE_WRITE"], "mutation { workspaceCreate(input: { name: \"x\" }) { workspace { id } } }", "workspaceCreate"),
+            (vec!["WORKSPACE_WRITE"], "mutation { eventTypeCreate(input: { name: \"x\" }) { eventType { id } } }", "eventTypeCreate"),
+            (vec!["WORKSPACE_READ"], "mutation { apiKeyCreate(input: { name: \"x\", scopes: [WORKSPACE_READ] }) { key } }", "apiKeyCreate"),
+            // An edge is guarded by the type that it leads to.
+            (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { event { payload } } }", "delivery.event"),
+            (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { endpoint { url } } }", "delivery.endpoint"),
+            (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { body } }", "delivery.body"),
+            (vec!["WEBHOOK_READ"], "query($sub: ID!) { webhookSubscription(id: $sub) { deliveries { totalCount } } }", "webhookSubscription.deliveries"),
+        ] {
+            let api = app.admin.with_key(&builder::key(&app.admin, &app.workspace, &scopes).await);
+            let (_, body) = api.post(query, id.clone()).await;
+            let error = &body["errors"][0];
+            assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{query} {body}");
+            let found: Vec<_> = error["path"].as_array().expect("a path").iter().map(builder::text).collect();
+            assert_eq!(found.join("."), path, "{body}");
+        }
+        app.end().await;
+    }
+
+    async fn a_key_cannot_make_one_that_may_do_more(app) {
+        let create = "mutation($scopes: [ApiScope!]!) { apiKeyCreate(input: { name: \"x\", scopes: $scopes }) { key userErrors { code field } } }";
+        let api = app.admin.with_key(&builder::key(&app.admin, &app.workspace, &["WORKSPACE_WRITE", "EVENT_READ"]).await);
+        for scopes in [["ADMIN"], ["EVENT_TYPE_WRITE"], ["EVENT_PUBLISH"]] {
+            let data = api.data(create, json!({ "scopes": scopes })).await;
+            assert_eq!(data["apiKeyCreate"]["userErrors"][0]["code"], "SCOPE_ESCALATION", "{scopes:?}");
+            assert_eq!(data["apiKeyCreate"]["key"], json!(null));
+        }
+        assert!(api.data(create, json!({ "scopes": ["EVENT_READ"] })).await["apiKeyCreate"]["key"].is_string());
+        app.end().await;
+    }
+}

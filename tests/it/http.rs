@@ -1,0 +1,7 @@
+//! The protocols around GraphQL, and what is served beside it.
+
+mod browser;
+mod clients;
+mod dev;
+mod serving;
+mod websocket;

@@ -1,0 +1,229 @@
+//! A server of its own for each test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_api::AppState;
+use angarium_api::config::Config;
+use angarium_api::server::{Grace, Server};
+use angarium_entity::api_key::ApiKeySecret;
+use angarium_entity::clock::ManualClock;
+use angarium_entity::sealer::Sealer;
+use angarium_entity::{Clock, Database, SystemClock};
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::{Value, json};
+
+use crate::client::GraphQl;
+use crate::receiver::Receiver;
+use crate::services::services;
+use crate::{MOMENT, builder};
+
+/// Which database a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A file of its own.
+    Sqlite,
+    /// A database of its own on the private server.
+    Postgres,
+}
+
+/// A server with a workspace, a key of each kind, and the event types `invoice.paid` and `sms.outbound`.
+#[derive(Debug)]
+pub struct TestApp {
+    /// The time of the server.
+    pub clock: ManualClock,
+    /// Calls as the workspace's key, which has every scope that such a key may have.
+    pub api: GraphQl,
+    /// Calls as the operator.
+    pub admin: GraphQl,
+    /// ID of the workspace.
+    pub workspace: String,
+    server: Option<Server>,
+    config: Config,
+    directory: PathBuf,
+}
+
+impl TestApp {
+    /// Starts with the default settings of a development server.
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, &[]).await
+    }
+
+    /// Starts with these settings on top.
+    pub async fn start_with(backend: Backend, settings: &[(&str, &str)]) -> Self {
+        let unique = uuid::Uuid::now_v7().simple().to_string();
+        let directory = std::env::temp_dir().join(format!("angarium-test-{unique}"));
+        std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
+        let url = match backend {
+            Backend::Sqlite => format!("sqlite://{}", directory.join("test.db").display()),
+            Backend::Postgres => create_database(&unique).await,
+        };
+        let admin_key = ApiKeySecret::generate();
+        let encryption_key = Sealer::generate_key();
+        let defaults = [
+            ("ANGARIUM_LISTEN", "127.0.0.1:0"),
+            ("ANGARIUM_DATABASE_URL", &url),
+            ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
+            ("ANGARIUM_ENCRYPTION_KEY", &encryption_key),
+            ("ANGARIUM_ALLOW_HTTP", "true"),
+            ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8"),
+            ("ANGARIUM_ARBITERS", "2"),
+        ];
+        let is_default = |name: &str| !settings.iter().any(|(given, _)| *given == name);
+        let variables = defaults.iter().filter(|(name, _)| is_default(name)).chain(settings);
+        let config = Config::read(variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+            .expect("the settings of the test are right");
+        let clock = ManualClock::at(SystemClock.now());
+        let server = start_server(&config, &clock).await;
+        let base = format!("http://{}", server.address());
+        let mut app = Self {
+            clock,
+            api: GraphQl::new(&base, admin_key.reveal()),
+            admin: GraphQl::new(&base, admin_key.reveal()),
+            workspace: String::new(),
+            server: Some(server),
+            config,
+            directory,
+        };
+        app.settle_in().await;
+        app
+    }
+
+    async fn settle_in(&mut self) {
+        for name in ["invoice.paid", "sms.outbound"] {
+            builder::event_type(&self.admin, name).await;
+        }
+        let (workspace, key) = builder::workspace_with_key(&self.admin, "Acme").await;
+        self.workspace = workspace;
+        self.api = self.admin.with_key(&key);
+    }
+
+    /// Where the server listens, such as `http://127.0.0.1:40123`.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.server().address())
+    }
+
+    /// What the requests of the server see.
+    pub fn state(&self) -> &AppState {
+        self.server().state()
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server runs unless it is being restarted")
+    }
+
+    /// A receiver that answers 204.
+    pub async fn receiver(&self) -> Receiver {
+        Receiver::start().await
+    }
+
+    /// Stops the server and starts another on the same database, at another port.
+    pub async fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop(Grace::DEV).await;
+        }
+        let server = start_server(&self.config, &self.clock).await;
+        let base = format!("http://{}", server.address());
+        self.api = self.api.at(&base);
+        self.admin = self.admin.at(&base);
+        self.server = Some(server);
+    }
+
+    /// A subscription to all events at `url`, and its signing secret.
+    pub async fn subscribe(&self, url: &str) -> builder::Subscribed {
+        builder::subscribe(&self.api, json!({ "eventTypes": ["*"], "endpoint": { "url": url } })).await
+    }
+
+    /// Publishes an event of type `invoice.paid` and answers its ID.
+    pub async fn publish(&self, payload: Value) -> String {
+        builder::publish(&self.api, json!({ "eventType": "invoice.paid", "payload": payload })).await
+    }
+
+    /// The only delivery of the workspace, once it is in `status`.
+    pub async fn delivery_in(&self, status: &str) -> Value {
+        let deliveries = self.deliveries_in(status, 1).await;
+        deliveries.into_iter().next().expect("there is one")
+    }
+
+    /// The deliveries of the workspace, once `count` of them are in `status`.
+    pub async fn deliveries_in(&self, status: &str, count: usize) -> Vec<Value> {
+        let query = format!(
+            "query($first: Int!, $status: [DeliveryStatus!]) {{ deliveries(first: $first, where: {{ status: $status }}) {{ nodes {{ {} }} }} }}",
+            builder::DELIVERY
+        );
+        let variables = json!({ "first": (count + 1).min(100), "status": [status] });
+        let ask = async || {
+            let data = self.api.data(&query, variables.clone()).await;
+            let found = data["deliveries"]["nodes"].as_array().expect("a list").clone();
+            (found.len() == count).then_some(found)
+        };
+        eventually(&format!("{count} deliveries in {status}"), ask).await
+    }
+
+    /// Checks that nothing is left running, and stops.
+    pub async fn end(mut self) {
+        let settled = async || {
+            let hubs = self.state().dispatcher.observe().await;
+            hubs.iter().all(|hub| hub.busy == 0 && hub.in_flight == 0).then_some(())
+        };
+        eventually("nothing is left running", settled).await;
+        if let Some(server) = self.server.take() {
+            server.stop(Grace::DEV).await;
+        }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // A failing test leaves its files to be looked at.
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+async fn start_server(config: &Config, clock: &ManualClock) -> Server {
+    let db = Database::open(&config.database.url, config.database.connections).await.expect("the database opens");
+    angarium_migration::up(db.write()).await.expect("the migrations apply");
+    Server::start(config, db, Arc::new(clock.clone()), None).await.expect("the server starts")
+}
+
+/// A fresh database on the private server.
+pub async fn create_database(unique: &str) -> String {
+    let server = &services().postgres_url;
+    let root = sea_orm::Database::connect(server).await.expect("the private PostgreSQL answers");
+    root.execute_unprepared(&format!("CREATE DATABASE t{unique}")).await.expect("its user may create databases");
+    root.close().await.expect("the connection closes");
+    let mut url = url::Url::parse(server).expect("its URL is one");
+    url.set_path(&format!("t{unique}"));
+    url.into()
+}
+
+/// Asks until there is an answer; the wait is bounded by [`MOMENT`].
+///
+/// # Panics
+/// When there is none in time.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answered = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    match tokio::time::timeout(MOMENT, answered).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("waited {MOMENT:?} in vain: {what}"),
+    }
+}
+
+/// How many rows a table has; for tests that nothing was changed.
+pub async fn count<E: EntityTrait>(app: &TestApp) -> u64
+where
+    E::Model: Sync,
+{
+    use sea_orm::PaginatorTrait;
+    E::find().count(app.state().db.read()).await.expect("the table can be counted")
+}

@@ -1,0 +1,41 @@
+//! The harness of the tests: a whole Angarium in the process, real databases, scripted receivers.
+//!
+//! A test drives the service through GraphQL and never waits for time to pass: [`TestApp::clock`] is moved by hand, and
+//! what takes a moment (a request on loopback, a commit) is awaited as a condition with a generous bound.
+
+pub mod app;
+pub mod builder;
+pub mod client;
+pub mod process;
+pub mod receiver;
+pub mod services;
+
+pub use app::{Backend, TestApp};
+pub use client::GraphQl;
+pub use receiver::{Answer, Received, Receiver};
+
+/// Longest wait for something that takes a moment. Only a failing test waits so long.
+pub const MOMENT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Makes a test of `async fn name(mut app: TestApp)` for SQLite and one for PostgreSQL.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($(#[$meta:meta])* async fn $name:ident($($app:tt)+) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn run($($app)+: $crate::TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                run($crate::TestApp::start($crate::Backend::Sqlite).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                run($crate::TestApp::start($crate::Backend::Postgres).await).await;
+            }
+        }
+    )+};
+}

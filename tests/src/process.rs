@@ -1,0 +1,131 @@
+//! The real program, as a process that can be killed.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// The program, as cargo has built it beside the tests. Testing the whole workspace builds it, because the package that
+/// it belongs to has an integration test (`api/tests/cli.rs`); for one package alone, build it first.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        let target = test.parent().and_then(Path::parent).expect("tests lie below the target folder");
+        let program = target.join("angarium");
+        assert!(program.exists(), "{} is missing: run `cargo build`", program.display());
+        program
+    })
+}
+
+/// A running `angarium`. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    base: String,
+    output: Vec<String>,
+}
+
+impl Process {
+    /// Starts it in `directory`, without any variable of ours but `settings`, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub fn start<S: AsRef<OsStr>>(directory: &Path, arguments: &[&str], settings: &[(&str, S)]) -> Self {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANGARIUM_")) {
+            command.env_remove(name);
+        }
+        for (name, value) in settings {
+            command.env(name, value.as_ref());
+        }
+        let mut child = command.spawn().expect("the program starts");
+        let (lines, output) = std::sync::mpsc::channel();
+        let streams: [Option<Box<dyn std::io::Read + Send>>; 2] =
+            [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|err| Box::new(err) as _)];
+        for stream in streams.into_iter().flatten() {
+            let lines = lines.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if lines.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(lines);
+        let mut seen = Vec::new();
+        let base = loop {
+            match output.recv_timeout(crate::MOMENT) {
+                Ok(line) => {
+                    let base = line.contains("the server is up").then(|| address(&line)).flatten();
+                    seen.push(line);
+                    if let Some(base) = base {
+                        break base;
+                    }
+                }
+                Err(_) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    panic!("the program did not get to serve:\n{}", seen.join("\n"));
+                }
+            }
+        };
+        // What it says later must be read, or it would block on a full pipe.
+        std::thread::spawn(move || output.into_iter().for_each(drop));
+        Self { child, base, output: seen }
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What it said until it served.
+    pub fn output(&self) -> &[String] {
+        &self.output
+    }
+
+    /// Its process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end and answers whether it ended well.
+    pub fn wait(&mut self) -> bool {
+        self.child.wait().expect("it can be waited for").success()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first `127.0.0.1:<port>` of a line.
+fn address(line: &str) -> Option<String> {
+    let rest = &line[line.find("127.0.0.1:")? + "127.0.0.1:".len()..];
+    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some(format!("http://127.0.0.1:{port}"))
+}
