@@ -21,7 +21,7 @@ pub use list::{Filter, Parent, Sort};
 pub enum ErrorCode {
     /// No such object in this workspace.
     NotFound,
-    /// The delivery is pending or in flight.
+    /// The delivery is pending, in flight or has no payload any more.
     NotRetryable,
 }
 

@@ -28,11 +28,7 @@ pub(crate) enum LiveUpdateKind {
 /// One message of a live stream.
 #[derive(Interface)]
 #[graphql(
-    field(
-        name = "cursor",
-        ty = "String",
-        desc = "Place of this message in the stream. Cursors stay valid for the change-log retention (24 hours by default)."
-    ),
+    field(name = "cursor", ty = "String", desc = "Opaque place of this message in the stream."),
     field(name = "kind", ty = "LiveUpdateKind", desc = "Why this message was sent."),
     field(name = "occurred_at", ty = "DateTime", desc = "When the change happened.")
 )]
