@@ -236,6 +236,10 @@ async fn set_status(
     let mut changed = found.into_active_model();
     changed.status = Set(status);
     changed.status_reason = Set(reason);
+    if status == Status::Active {
+        // Whoever resumes an endpoint does not want to wait for what its receiver once asked for.
+        changed.held_until = Set(None);
+    }
     changed.updated_at = Set(state.now());
     let endpoint = changed.update(&transaction).await?;
     workspace::bump_config_version(&transaction, workspace_id).await?;

@@ -96,6 +96,21 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn resuming_an_endpoint_ends_the_hold_that_its_receiver_asked_for(app) {
+        let receiver = app.receiver().await.answer([Answer::status(503).header("retry-after", "600")]);
+        let subscribed = app.subscribe(receiver.url()).await;
+        app.publish(json!(1)).await;
+        app.delivery_in("RETRYING").await;
+        app.publish(json!(2)).await;
+        let held = app.api.data("{ deliveries(where: { status: PENDING }) { nodes { heldBy { reason until } } } }", json!({})).await;
+        assert_eq!(held["deliveries"]["nodes"][0]["heldBy"]["reason"], "RETRY_AFTER");
+        let resume = "mutation($id: ID!) { webhookEndpointResume(id: $id) { userErrors { code } } }";
+        app.api.data(resume, json!({ "id": subscribed.endpoint })).await;
+        assert_eq!(receiver.expect_requests(2).await[1].data(), json!(2));
+        app.delivery_in("SUCCEEDED").await;
+        app.end().await;
+    }
+
     async fn a_410_suspends_the_endpoint_and_its_deliveries_wait_until_it_is_resumed(app) {
         let receiver = app.receiver().await.answer_statuses([410]);
         let subscribed = app.subscribe(receiver.url()).await;
