@@ -213,10 +213,8 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(MOMENT, answered).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("waited {MOMENT:?} in vain: {what}"),
-    }
+    let answer = tokio::time::timeout(MOMENT, answered).await;
+    answer.unwrap_or_else(|_| panic!("waited {MOMENT:?} in vain: {what}"))
 }
 
 /// How many rows a table has; for tests that nothing was changed.

@@ -63,19 +63,15 @@ impl Process {
         drop(lines);
         let mut seen = Vec::new();
         let base = loop {
-            match output.recv_timeout(crate::MOMENT) {
-                Ok(line) => {
-                    let base = line.contains("the server is up").then(|| address(&line)).flatten();
-                    seen.push(line);
-                    if let Some(base) = base {
-                        break base;
-                    }
-                }
-                Err(_) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    panic!("the program did not get to serve:\n{}", seen.join("\n"));
-                }
+            let Ok(line) = output.recv_timeout(crate::MOMENT) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the program did not get to serve:\n{}", seen.join("\n"));
+            };
+            let base = line.contains("the server is up").then(|| address(&line)).flatten();
+            seen.push(line);
+            if let Some(base) = base {
+                break base;
             }
         };
         // What it says later must be read, or it would block on a full pipe.

@@ -32,7 +32,7 @@ on_both_databases! {
         }).await;
         let due = angarium_entity::Timestamp::parse_rfc3339(waiting["nextAttemptAt"].as_str().expect("a time")).expect("a time");
         let now = angarium_entity::Clock::now(&app.clock);
-        app.clock.advance(due.since(now) - Duration::from_secs(1));
+        app.clock.advance(due.since(now + Duration::from_secs(1)));
         app.delivery_in("RETRYING").await;
         receiver.expect_requests(2).await;
         app.clock.advance(Duration::from_secs(1));
