@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use angarium_entity::attempt::{self, ErrorCode};
 use angarium_entity::clock::Clock;
 use angarium_entity::delivery::DeliveryState;
-use angarium_entity::{AttemptId, Timestamp};
+use angarium_entity::{AttemptId, RetryPolicy, Timestamp};
 use futures_util::FutureExt as _;
 
 use crate::classify::{self, Verdict};
@@ -61,7 +61,8 @@ fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Rep
         Ok(answer) => classify::judge(answer.status, answer.retry_after.as_deref(), now),
         Err(failure) => Verdict::Retry { code: failure.code, hold: None },
     };
-    let policy = settings.retry_policy(job.subscription_id);
+    let once = RetryPolicy::Standard { max_attempts: 1 };
+    let policy = if job.event.test { &once } else { settings.retry_policy(job.subscription_id) };
     let round_attempts = u16::try_from(job.round_attempts + 1).unwrap_or(u16::MAX);
     let (next, hold, error_code) = match verdict {
         // An open delivery is all that is ever sent, so the step is allowed.
@@ -77,9 +78,10 @@ fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Rep
         }
     };
     let reason = match next {
-        DeliveryState::Exhausted { .. } => {
-            Some(format!("All {round_attempts} attempts that the retry policy allows have failed."))
-        }
+        DeliveryState::Exhausted { .. } => Some(match round_attempts {
+            1 => "The only attempt has failed.".to_owned(),
+            _ => format!("All {round_attempts} attempts that the retry policy allows have failed."),
+        }),
         _ => None,
     };
     let attempt = attempt_row(settings, &job, exchange, error_code);

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use angarium_entity::clock::SharedClock;
-use angarium_entity::{Database, DeliveryId, EndpointId, WorkspaceId, change_log, delivery};
+use angarium_entity::{Database, DeliveryId, EndpointId, WorkspaceId, change_log, delivery, event, shard};
 use sea_orm::DbErr;
 use tokio::sync::broadcast;
 
 use crate::actor::Hubs;
 use crate::actor::hub::{AreInFlight, HubReport, Observe};
-use crate::publish::{NewEvent, PublishError, Published};
+use crate::job::Job;
+use crate::publish::{NewEvent, NewTest, PublishError, Published};
+use crate::store::cancel::{Cancel, Canceler};
 use crate::store::ingest::Ingest;
-use crate::store::retry;
+use crate::store::{retry, test_event};
 use crate::transport::address_guard::{AddressGuard, ForbiddenAddress};
 
 /// A cheap handle on a running dispatcher.
@@ -23,6 +25,7 @@ pub struct DispatcherHandle {
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
     guard: Arc<AddressGuard>,
+    shard_count: i32,
 }
 
 /// Why a delivery was not retried by hand. Nothing was changed.
@@ -47,8 +50,9 @@ impl DispatcherHandle {
         hubs: Hubs,
         changes: broadcast::Sender<Arc<change_log::Model>>,
         guard: AddressGuard,
+        shard_count: i32,
     ) -> Self {
-        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard) }
+        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard), shard_count }
     }
 
     /// Publishes one event. When this answers, the event and its deliveries are committed.
@@ -84,6 +88,35 @@ impl DispatcherHandle {
             let _ = self.changes.send(change);
         }
         Ok(row)
+    }
+
+    /// Sends a test event. When this answers, it and its delivery are committed.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is stored then.
+    pub async fn test(&self, test: NewTest) -> Result<(Arc<event::Model>, delivery::Model), PublishError> {
+        let shard = shard::of(test.endpoint_id, self.shard_count);
+        let failed = |error| PublishError::Database(Arc::new(error));
+        let (event, row, changes) =
+            test_event::insert(&self.db, test, shard, self.clock.now()).await.map_err(failed)?;
+        self.hubs.express(Job::new(&row, event.clone()));
+        for change in changes {
+            // Nobody watching is not an error.
+            let _ = self.changes.send(Arc::new(change));
+        }
+        Ok((event, row))
+    }
+
+    /// Cancels open deliveries in bounded steps, and goes on to the end even if the caller does not wait for it.
+    /// Answers how many. What is in flight ends, and is recorded, but its result decides nothing any more.
+    ///
+    /// # Errors
+    /// Those of the database; what was canceled by then stays canceled.
+    pub async fn cancel(&self, workspace: WorkspaceId, what: Cancel, reason: &str) -> Result<u64, DbErr> {
+        let canceler = Canceler { db: self.db.clone(), hubs: self.hubs.clone(), changes: self.changes.clone() };
+        let (reason, now) = (reason.to_owned(), self.clock.now());
+        let canceled = tokio::spawn(async move { canceler.cancel(workspace, what, &reason, now).await });
+        canceled.await.unwrap_or_else(|stopped| Err(DbErr::Custom(stopped.to_string())))
     }
 
     /// Tells the actor of an endpoint that its settings, or those of its subscriptions, have changed. Call it after the

@@ -16,6 +16,8 @@ pub(crate) struct Job {
     pub(crate) seq: i64,
     /// Since when it could have gone out.
     pub(crate) ready_at: Timestamp,
+    /// Whether it waited for a time rather than in the line.
+    pub(crate) timed: bool,
     pub(crate) status: Status,
     pub(crate) attempt_count: i32,
     pub(crate) round: i32,
@@ -31,6 +33,7 @@ impl Job {
             subscription_id: row.subscription_id,
             seq: row.seq,
             ready_at: row.next_attempt_at.unwrap_or(row.created_at),
+            timed: row.next_attempt_at.is_some(),
             status: row.status,
             attempt_count: row.attempt_count,
             round: row.round,

@@ -46,6 +46,7 @@ mod transport;
 pub use actor::hub::HubReport;
 pub use config::Config;
 pub use handle::{DispatcherHandle, RetryError};
-pub use publish::{NewEvent, PublishError, Published};
+pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use runtime::{Dispatcher, StartError};
+pub use store::cancel::Cancel;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::{Timestamp, WorkspaceId, event};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, event};
 
 /// An event to publish, checked by the caller: its type exists and its payload is within the limit.
 #[derive(Clone, Debug)]
@@ -20,6 +20,23 @@ pub struct NewEvent {
     pub occurred_at: Option<Timestamp>,
     /// Makes the publish safe to repeat.
     pub idempotency_key: Option<String>,
+    /// Deliver no earlier than this; what is past is at once.
+    pub deliver_at: Option<Timestamp>,
+}
+
+/// A test event to one subscription: past filter, line and pause, once. Checked by the caller like [`NewEvent`].
+#[derive(Clone, Debug)]
+pub struct NewTest {
+    /// Its tenant.
+    pub workspace_id: WorkspaceId,
+    /// The subscription that is tested.
+    pub subscription_id: SubscriptionId,
+    /// Its endpoint.
+    pub endpoint_id: EndpointId,
+    /// Name of its type.
+    pub event_type: String,
+    /// The payload as its JSON text.
+    pub payload: String,
 }
 
 /// A committed event: it and its deliveries are stored.

@@ -21,6 +21,7 @@ use crate::actor::hub::{Drain, Hub, Stop};
 use crate::actor::{HubPort, Hubs, Setup};
 use crate::config::Config;
 use crate::handle::DispatcherHandle;
+use crate::store::cancel::Canceler;
 use crate::store::{completion, ingest, install, pager, sole, sweep};
 use crate::transport::Transport;
 
@@ -90,7 +91,9 @@ impl Dispatcher {
 
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone());
+        let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
         let tasks = vec![
+            tokio::spawn(canceler.finish(clock.now())).abort_handle(),
             tokio::spawn(committer).abort_handle(),
             tokio::spawn(completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported))
                 .abort_handle(),
@@ -98,7 +101,8 @@ impl Dispatcher {
             tokio::spawn(sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
-        let handle = DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard);
+        let handle =
+            DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard, installation.shard_count);
         Ok(Self { handle, hubs, system, thread: Some(thread), tasks })
     }
 

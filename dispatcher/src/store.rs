@@ -5,6 +5,7 @@
 //! both turn into rows: the text of a statement never grows with the batch, and no limit of bound parameters is near.
 //! [`sql`] owns what differs between the two.
 
+pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod idempotency;
 pub(crate) mod ingest;
@@ -15,3 +16,4 @@ pub(crate) mod retry;
 pub(crate) mod sole;
 pub(crate) mod sql;
 pub(crate) mod sweep;
+pub(crate) mod test_event;

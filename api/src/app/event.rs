@@ -161,6 +161,7 @@ async fn check(
         channels,
         occurred_at,
         idempotency_key,
+        deliver_at: None,
     });
     Ok(problems.unless_any(new))
 }

@@ -21,7 +21,7 @@ mod hints;
 mod questions;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
-pub(crate) use hints::{Deliver, Kick, Reload, Remind, Wake};
+pub(crate) use hints::{Deliver, Express, Kick, Reload, Remind, Wake};
 pub(crate) use questions::{AreInFlight, Drain, Observe, Stop};
 
 /// An endpoint that had nothing to do for this long is forgotten.

@@ -8,7 +8,7 @@ use actix::Addr;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use tokio::sync::oneshot;
 
-use super::hub::{Deliver, Drain, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
+use super::hub::{Deliver, Drain, Express, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
 use crate::job::Job;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
@@ -59,6 +59,11 @@ impl Hubs {
                 port.addr.do_send(Deliver(jobs));
             }
         }
+    }
+
+    /// Hands over what skips the line of its endpoint.
+    pub(crate) fn express(&self, job: Job) {
+        self.of(job.endpoint_id).addr.do_send(Express(job));
     }
 
     /// Something may wait in the rows for these endpoints; those that are at work will find it by themselves.

@@ -9,12 +9,12 @@
 //! Due     retries whose time has come. They share the slots with the line; who has been ready longest goes first.
 //! Slots   one request at a time (FIFO), or up to `max_in_flight` (NONE), each with a grant of the governor.
 //! Behind  results that were not yet made durable are bounded: beyond [`UNRECORDED_MAX`] nothing new starts.
+//! Express what skips the line, and a hold as well: test events. It uses a grant, but none of the slots.
 //! Held    while the endpoint is paused, suspended or asked to be left alone, nothing starts and nothing is kept:
 //!         the rows are read again when the hold ends.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use angarium_entity::delivery::Status;
 use angarium_entity::endpoint::Ordering;
 use angarium_entity::{DeliveryId, Timestamp};
 
@@ -54,6 +54,8 @@ pub(crate) enum Input {
     Gone,
     /// Just committed, in publish order. A hint: the rows say the same.
     Arrived(Vec<Job>),
+    /// This skips the line.
+    Express(Job),
     /// Something may wait in the rows.
     Kicked,
     /// What was read from the rows: the front of the line and what is due. `full` when there may be more of either.
@@ -97,7 +99,11 @@ pub(crate) struct EndpointMachine {
     /// Ids of all jobs in `line` and `due`, and their size.
     waiting: HashSet<DeliveryId>,
     waiting_bytes: usize,
+    /// Jobs that skip the line.
+    express: VecDeque<Job>,
     in_flight: HashSet<DeliveryId>,
+    /// Those of them that skipped the line.
+    express_in_flight: HashSet<DeliveryId>,
     unrecorded: HashSet<DeliveryId>,
     /// Whether the rows may hold what memory does not.
     more: bool,
@@ -128,11 +134,18 @@ impl EndpointMachine {
         match input {
             Input::Configured(rules) => {
                 self.rules = Some(rules);
-                self.more = true;
-                self.missed = true;
+                // What waits may have been canceled, or its subscription switched off.
+                self.drop_waiting();
+                self.late.clear();
+                self.leave_to_rows();
             }
             Input::Gone => self.forget(),
             Input::Arrived(jobs) => jobs.into_iter().for_each(|job| self.arrive(job, room)),
+            Input::Express(job) => {
+                if !self.knows(job.delivery_id) {
+                    self.express.push_back(job);
+                }
+            }
             Input::Kicked => self.leave_to_rows(),
             Input::Page { jobs, full } => self.take_page(jobs, full),
             Input::Due(ids) => {
@@ -143,6 +156,7 @@ impl EndpointMachine {
             Input::Granted => self.take_grant(now, &mut outputs),
             Input::Finished { delivery, hold } => {
                 self.in_flight.remove(&delivery);
+                self.express_in_flight.remove(&delivery);
                 self.unrecorded.insert(delivery);
                 if let (Some(hold), Some(rules)) = (hold, self.rules.as_mut()) {
                     rules.hold = hold;
@@ -165,7 +179,8 @@ impl EndpointMachine {
     /// rows wait, and memory need not.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let nothing_waits = self.waiting.is_empty() && !self.more;
-        self.is_settled() && !self.reading && self.asked == 0 && (nothing_waits || self.is_held(now))
+        let nothing_skips = self.express.is_empty() || self.rules.is_none();
+        self.is_settled() && !self.reading && self.asked == 0 && nothing_skips && (nothing_waits || self.is_held(now))
     }
 
     fn is_held(&self, now: Timestamp) -> bool {
@@ -200,7 +215,10 @@ impl EndpointMachine {
     }
 
     fn knows(&self, id: DeliveryId) -> bool {
-        self.waiting.contains(&id) || self.in_flight.contains(&id) || self.unrecorded.contains(&id)
+        self.waiting.contains(&id)
+            || self.in_flight.contains(&id)
+            || self.unrecorded.contains(&id)
+            || self.express.iter().any(|job| job.delivery_id == id)
     }
 
     fn forget(&mut self) {
@@ -240,10 +258,10 @@ impl EndpointMachine {
         }
         self.waiting.insert(job.delivery_id);
         self.waiting_bytes += job.bytes();
-        if job.status == Status::Pending {
-            self.line.insert(job.seq, job);
-        } else {
+        if job.timed {
             self.due.insert((job.ready_at, job.delivery_id), job);
+        } else {
+            self.line.insert(job.seq, job);
         }
     }
 
@@ -266,8 +284,16 @@ impl EndpointMachine {
     fn take_grant(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         // More may come than were asked for: those of a predecessor that has died.
         self.asked = self.asked.saturating_sub(1);
-        let room_for_one = self.slots(now).is_some_and(|slots| self.in_flight.len() < slots);
-        match if room_for_one { self.pop() } else { None } {
+        let express = if self.draining { None } else { self.express.pop_front() };
+        let job = match express {
+            Some(job) => {
+                self.express_in_flight.insert(job.delivery_id);
+                Some(job)
+            }
+            None if self.free_slots(now) > 0 => self.pop(),
+            None => None,
+        };
+        match job {
             Some(job) => {
                 self.in_flight.insert(job.delivery_id);
                 outputs.push(Output::Start(job));
@@ -276,13 +302,14 @@ impl EndpointMachine {
         }
     }
 
-    /// How many requests may run at once; none while nothing may start.
-    fn slots(&self, now: Timestamp) -> Option<usize> {
-        let rules = self.rules?;
+    /// How many more of the line and the due may start now.
+    fn free_slots(&self, now: Timestamp) -> usize {
+        let Some(rules) = self.rules else { return 0 };
         if self.draining || self.is_held(now) || self.unrecorded.len() >= UNRECORDED_MAX {
-            return None;
+            return 0;
         }
-        Some(if rules.ordering == Ordering::None { rules.max_in_flight } else { 1 })
+        let slots = if rules.ordering == Ordering::None { rules.max_in_flight } else { 1 };
+        slots.saturating_sub(self.in_flight.len() - self.express_in_flight.len())
     }
 
     /// Who has been ready longest: the head of the line, or the first of the due.
@@ -307,7 +334,8 @@ impl EndpointMachine {
         if self.rules.is_none() || self.draining {
             return;
         }
-        if self.is_held(now) {
+        let held = self.is_held(now);
+        if held {
             // The rows keep what waits; when the hold ends they are read in order.
             self.drop_waiting();
             self.leave_to_rows();
@@ -317,16 +345,13 @@ impl EndpointMachine {
                 self.woken_at = Some(at);
                 outputs.push(Output::WakeAt(at));
             }
-            return;
         }
-        if let Some(slots) = self.slots(now) {
-            let wanted = slots.saturating_sub(self.in_flight.len()).min(self.waiting.len());
-            for _ in self.asked..wanted {
-                self.asked += 1;
-                outputs.push(Output::Ask);
-            }
+        let wanted = self.express.len() + self.free_slots(now).min(self.waiting.len());
+        for _ in self.asked..wanted {
+            self.asked += 1;
+            outputs.push(Output::Ask);
         }
-        if self.more && !self.reading && self.waiting.len() < LOW_WATER {
+        if !held && self.more && !self.reading && self.waiting.len() < LOW_WATER {
             self.reading = true;
             self.missed = false;
             let known = self.waiting.len() + self.in_flight.len() + self.unrecorded.len();

@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::idempotency::{self, Claim};
 use super::match_table::MatchTables;
 use super::sql;
+use super::sweep::AHEAD;
 use crate::actor::Hubs;
 use crate::job::Job;
 use crate::publish::{NewEvent, PublishError, Published};
@@ -182,7 +183,8 @@ impl Committer {
                 }
             };
             for wanted in table.matches(&new.event_type, &new.channels, now) {
-                deliveries.push(pending(&event, wanted, now));
+                let due = new.deliver_at.filter(|at| *at > now);
+                deliveries.push(delivery::Model { next_attempt_at: due, ..pending(&event, wanted, now) });
             }
             outcomes.push(Ok(Published { event: event.clone(), duplicate: false }));
             rows.push(event);
@@ -201,8 +203,12 @@ impl Committer {
         }
 
         let by_id: HashMap<EventId, Arc<event::Model>> = rows.into_iter().map(|event| (event.id, event)).collect();
-        let jobs = deliveries.iter().filter_map(|row| Some(Job::new(row, by_id.get(&row.event_id)?.clone())));
+        let (later, at_once): (Vec<_>, Vec<_>) = deliveries.iter().partition(|row| row.next_attempt_at.is_some());
+        let jobs = at_once.into_iter().filter_map(|row| Some(Job::new(row, by_id.get(&row.event_id)?.clone())));
         self.hubs.deliver(jobs);
+        let soon = now + AHEAD;
+        let due = |row: &&delivery::Model| Some((row.next_attempt_at?, row.endpoint_id, row.id));
+        self.hubs.remind(later.iter().filter_map(due).filter(|(at, ..)| *at <= soon));
         for change in changes {
             // Nobody watching is not an error.
             let _ = self.changes.send(Arc::new(change));
@@ -247,7 +253,7 @@ fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
     }
 }
 
-fn pending(event: &event::Model, wanted: super::match_table::Match, now: Timestamp) -> delivery::Model {
+pub(super) fn pending(event: &event::Model, wanted: super::match_table::Match, now: Timestamp) -> delivery::Model {
     delivery::Model {
         id: DeliveryId::new(now),
         workspace_id: event.workspace_id,
@@ -273,7 +279,7 @@ fn pending(event: &event::Model, wanted: super::match_table::Match, now: Timesta
     }
 }
 
-fn changes_of(deliveries: &[delivery::Model]) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
+pub(super) fn changes_of(deliveries: &[delivery::Model]) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
     let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
     for row in deliveries {
         by_workspace.entry(row.workspace_id).or_default().push(DeliveryChange {
@@ -360,6 +366,7 @@ mod tests {
             channels: vec![],
             occurred_at: None,
             idempotency_key: None,
+            deliver_at: None,
         };
         Request { events: vec![event; events], bytes: 2 * events, reply: oneshot::channel().0 }
     }

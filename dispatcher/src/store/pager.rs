@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
-use angarium_entity::delivery::{self, Status};
+use angarium_entity::delivery;
 use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, EndpointId, WorkspaceId, endpoint, event, signing_secret, subscription, workspace};
 use futures_util::StreamExt as _;
@@ -133,9 +133,12 @@ impl Pager {
     async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize) -> Result<(Vec<Job>, bool), DbErr> {
         const PAGE: &str = "\
             SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
-            AND status = 'PENDING' AND next_attempt_at IS NULL ORDER BY seq LIMIT $4) AS line \
+            AND status = 'PENDING' AND next_attempt_at IS NULL \
+            AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
+            ORDER BY seq LIMIT $4) AS line \
             UNION ALL \
             SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND next_attempt_at <= $3 \
+            AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
             ORDER BY next_attempt_at LIMIT $4) AS due";
         let db = self.db.read();
         let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -143,8 +146,8 @@ impl Pager {
         let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), PAGE, values)).await?;
         let rows: Vec<delivery::Model> =
             rows.iter().map(|row| delivery::Model::from_query_result(row, "")).collect::<Result<_, _>>()?;
-        let pending = rows.iter().filter(|row| row.status == Status::Pending).count();
-        let full = pending >= limit || rows.len() - pending >= limit;
+        let in_line = rows.iter().filter(|row| row.next_attempt_at.is_none()).count();
+        let full = in_line >= limit || rows.len() - in_line >= limit;
 
         let mut events: Vec<_> = rows.iter().map(|row| row.event_id.0).collect();
         events.sort_unstable();

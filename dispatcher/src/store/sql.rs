@@ -196,9 +196,10 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
         shard: i32,
         trigger: &'a str,
         event_type: &'a str,
+        next_attempt_at: Option<i64>,
         created_at: i64,
     }
-    const FIELDS: [Field; 10] = [
+    const FIELDS: [Field; 11] = [
         big("place"),
         uuid("id"),
         uuid("workspace_id"),
@@ -208,6 +209,7 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
         int("shard"),
         text("trigger"),
         text("event_type"),
+        big("next_attempt_at"),
         big("created_at"),
     ];
     let backend = db.get_database_backend();
@@ -230,6 +232,7 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
             shard: row.shard,
             trigger,
             event_type: &row.event_type,
+            next_attempt_at: row.next_attempt_at.map(Timestamp::millis),
             created_at: row.created_at.millis(),
         })
         .collect();
@@ -242,9 +245,9 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
     };
     let sql = format!(
         "INSERT INTO delivery (id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", event_type, \
-         created_at, updated_at, seq, status, attempt_count, round, round_attempts) \
+         next_attempt_at, created_at, updated_at, seq, status, attempt_count, round, round_attempts) \
          SELECT id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", event_type, \
-         created_at, created_at, {seq}, 'PENDING', 0, 1, 0 FROM (SELECT * FROM {source}) AS new RETURNING id, seq"
+         next_attempt_at, created_at, created_at, {seq}, 'PENDING', 0, 1, 0 FROM (SELECT * FROM {source}) AS new RETURNING id, seq"
     );
     let placed = db.query_all_raw(statement(backend, &sql, &batch, [])).await?;
     let mut places = std::collections::HashMap::with_capacity(placed.len());

@@ -31,6 +31,19 @@ impl Handler<Deliver> for Hub {
     }
 }
 
+/// This was just committed and skips the line.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Express(pub(crate) Job);
+
+impl Handler<Express> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Express(job): Express, _: &mut Self::Context) {
+        self.tell(job.endpoint_id, Input::Express(job));
+    }
+}
+
 /// Something may wait in the rows for these endpoints.
 #[derive(Message)]
 #[rtype(result = "()")]

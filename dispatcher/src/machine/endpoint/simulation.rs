@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use angarium_entity::delivery::Status;
+
 use super::tests::job;
 use super::*;
 
@@ -153,6 +155,7 @@ impl Life {
         row.open = !succeeded;
         row.job.attempt_count += 1;
         row.job.status = Status::Retrying;
+        row.job.timed = true;
         row.job.ready_at = ready_at;
         self.give(Input::Recorded(job.delivery_id));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use angarium_entity::delivery::Status;
 use angarium_entity::json::StringList;
 use angarium_entity::{EndpointId, EventId, SubscriptionId, WorkspaceId, event};
 
@@ -29,6 +30,7 @@ pub(super) fn job(seq: i64) -> Job {
         subscription_id: SubscriptionId::new(NOW),
         seq,
         ready_at: NOW,
+        timed: false,
         status: Status::Pending,
         attempt_count: 0,
         round: 1,
@@ -38,7 +40,7 @@ pub(super) fn job(seq: i64) -> Job {
 }
 
 fn retry(ready_at: Timestamp) -> Job {
-    Job { status: Status::Retrying, ready_at, attempt_count: 1, round_attempts: 1, ..job(0) }
+    Job { status: Status::Retrying, ready_at, timed: true, attempt_count: 1, round_attempts: 1, ..job(0) }
 }
 
 /// A machine whose every question for a grant is answered at once.
@@ -212,7 +214,7 @@ fn a_retry_by_hand_whose_last_result_is_not_confirmed_yet_is_read_from_the_rows(
     world.give(Input::Due(vec![failed.delivery_id]));
     world.give(Input::Recorded(failed.delivery_id));
     world.give(Input::Page { jobs: vec![], full: false });
-    let again = Job { status: Status::Retrying, attempt_count: 1, ..failed };
+    let again = Job { status: Status::Retrying, timed: true, attempt_count: 1, ..failed };
     if !world.reads.is_empty() {
         world.give(Input::Kicked);
     }
@@ -275,4 +277,32 @@ fn while_draining_what_runs_may_end_and_nothing_else_starts() {
     world.started.clear();
     world.finish(&running);
     assert!(world.started.is_empty() && world.machine.unsettled() == 0);
+}
+
+#[test]
+fn a_test_event_skips_the_line_and_a_hold_and_takes_no_slot() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Arrived(vec![job(1), job(2)]));
+    let test = job(9);
+    world.give(Input::Express(test.clone()));
+    assert_eq!(world.started.iter().map(|job| job.seq).collect::<Vec<_>>(), [1, 9]);
+    world.give(Input::Configured(Rules { hold: Hold::Paused, ..FIFO }));
+    world.give(Input::Express(job(10)));
+    assert_eq!(world.started.len(), 3);
+    world.give(Input::Express(test));
+    assert_eq!(world.started.len(), 3, "a doubled hint starts nothing");
+}
+
+#[test]
+fn new_rules_make_it_read_the_rows_again() {
+    let mut world = World::new(FIFO);
+    let running = job(1);
+    world.give(Input::Arrived(vec![running.clone(), job(2), job(3)]));
+    world.started.clear();
+    // The second was canceled meanwhile.
+    world.give(Input::Configured(FIFO));
+    assert_eq!((world.machine.waiting_bytes(), world.reads.len()), (0, 1));
+    world.give(Input::Page { jobs: vec![running.clone(), job(3)], full: false });
+    world.finish(&running);
+    assert_eq!(world.run(), [3]);
 }

@@ -1,0 +1,170 @@
+//! Stopping open deliveries, in bounded steps: each step is a transaction of its own, so that nobody waits behind a
+//! large backlog. What is in flight ends and is recorded; the state stays CANCELED.
+
+use std::sync::Arc;
+
+use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::delivery::{self, Status};
+use angarium_entity::{
+    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, subscription,
+};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
+use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait as _};
+use tokio::sync::broadcast;
+
+use super::sql;
+use crate::actor::Hubs;
+
+/// Deliveries of one step.
+const STEP: u64 = 500;
+const DELETED: &str = "The subscription was deleted.";
+
+/// What is to be canceled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// One delivery.
+    Delivery(DeliveryId),
+    /// All of an event.
+    Event(EventId),
+    /// All of a subscription.
+    Subscription(SubscriptionId),
+    /// All that wait for an endpoint.
+    Endpoint {
+        /// The endpoint.
+        id: EndpointId,
+        /// Only those made before; none means all.
+        before: Option<Timestamp>,
+    },
+}
+
+impl Cancel {
+    fn condition(self) -> Condition {
+        use delivery::Column;
+        match self {
+            Self::Delivery(id) => Condition::all().add(Column::Id.eq(id)),
+            Self::Event(id) => Condition::all().add(Column::EventId.eq(id)),
+            Self::Subscription(id) => Condition::all().add(Column::SubscriptionId.eq(id)),
+            Self::Endpoint { id, before } => Condition::all()
+                .add(Column::EndpointId.eq(id))
+                .add_option(before.map(|before| Column::CreatedAt.lt(before))),
+        }
+    }
+}
+
+/// The part that cancels.
+#[derive(Clone)]
+pub(crate) struct Canceler {
+    pub(crate) db: Database,
+    pub(crate) hubs: Hubs,
+    pub(crate) changes: broadcast::Sender<Arc<change_log::Model>>,
+}
+
+impl Canceler {
+    /// Cancels all that is open of `what` and answers how many.
+    pub(crate) async fn cancel(
+        &self,
+        workspace: WorkspaceId,
+        what: Cancel,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<u64, DbErr> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let canceled = self.step(workspace, what, reason, now, after).await?;
+            count += canceled.len() as u64;
+            let mut endpoints: Vec<_> = canceled.iter().map(|row| row.endpoint_id).collect();
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            for endpoint in endpoints {
+                self.hubs.reload(endpoint);
+            }
+            match canceled.last() {
+                Some(last) if canceled.len() as u64 == STEP => after = Some((last.created_at, last.id)),
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    /// One step behind the delivery `after`, oldest first.
+    async fn step(
+        &self,
+        workspace: WorkspaceId,
+        what: Cancel,
+        reason: &str,
+        now: Timestamp,
+        after: Option<(Timestamp, DeliveryId)>,
+    ) -> Result<Vec<delivery::Model>, DbErr> {
+        use delivery::Column;
+        let transaction = self.db.begin().await?;
+        let is_later = |(created_at, id)| {
+            Condition::any()
+                .add(Column::CreatedAt.gt(created_at))
+                .add(Condition::all().add(Column::CreatedAt.eq(created_at)).add(Column::Id.gt(id)))
+        };
+        let open = delivery::Entity::of(workspace)
+            .filter(what.condition().add_option(after.map(is_later)))
+            .filter(Column::Status.is_in([Status::Pending, Status::Retrying]))
+            .order_by_asc(Column::CreatedAt)
+            .order_by_asc(Column::Id)
+            .limit(STEP)
+            .lock(LockType::Update)
+            .all(&transaction)
+            .await?;
+        if open.is_empty() {
+            return Ok(open);
+        }
+        delivery::Entity::update_many()
+            .col_expr(Column::Status, Expr::value(Status::Canceled))
+            .col_expr(Column::StatusReason, Expr::value(reason))
+            .col_expr(Column::NextAttemptAt, Expr::value(Option::<Timestamp>::None))
+            .col_expr(Column::CompletedAt, Expr::value(now))
+            .col_expr(Column::UpdatedAt, Expr::value(now))
+            .filter(Column::Id.is_in(open.iter().map(|row| row.id)))
+            .exec(&transaction)
+            .await?;
+        let changes = open.iter().map(|row| DeliveryChange {
+            delivery_id: row.id,
+            event_id: row.event_id,
+            endpoint_id: row.endpoint_id,
+            subscription_id: row.subscription_id,
+            attempt_id: None,
+            previous_status: Some(row.status.name().to_owned()),
+            status: Status::Canceled.name().to_owned(),
+        });
+        let logged = sql::append_changes(&transaction, now, [(workspace, changes.collect())]).await?;
+        transaction.commit().await?;
+        for change in logged {
+            // Nobody watching is not an error.
+            let _ = self.changes.send(Arc::new(change));
+        }
+        Ok(open)
+    }
+
+    /// Goes on with what an earlier process had begun: open deliveries of deleted subscriptions.
+    pub(crate) async fn finish(self, now: Timestamp) {
+        let unfinished = subscription::Entity::find()
+            .filter(subscription::Column::DeletedAt.is_not_null())
+            .filter(
+                subscription::Column::Id.in_subquery(
+                    delivery::Entity::find()
+                        .select_only()
+                        .column(delivery::Column::SubscriptionId)
+                        .filter(delivery::Column::Status.is_in([Status::Pending, Status::Retrying]))
+                        .into_query(),
+                ),
+            )
+            .all(self.db.read())
+            .await;
+        let result = async {
+            for deleted in unfinished? {
+                let what = Cancel::Subscription(deleted.id);
+                self.cancel(deleted.workspace_id, what, DELETED, now).await?;
+            }
+            Ok::<_, DbErr>(())
+        };
+        if let Err(error) = result.await {
+            tracing::error!(%error, "could not cancel what is open of deleted subscriptions; the next start tries again");
+        }
+    }
+}
