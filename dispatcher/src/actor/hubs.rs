@@ -73,6 +73,15 @@ impl Hubs {
         }
     }
 
+    /// Something may wait in the rows for these endpoints, also for those that are at work.
+    pub(crate) fn look(&self, endpoints: impl IntoIterator<Item = EndpointId>) {
+        for (port, mut endpoints) in self.by_hub(endpoints, |endpoint| *endpoint) {
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            port.addr.do_send(Kick { endpoints, only_idle: false });
+        }
+    }
+
     /// Retries to be reminded of in time.
     pub(crate) fn remind(&self, retries: impl IntoIterator<Item = (Timestamp, EndpointId, DeliveryId)>) {
         for (port, retries) in self.by_hub(retries, |retry| retry.1) {

@@ -1,10 +1,12 @@
 //! The ingest committer: many publishes, one transaction.
 //!
-//! Group      whatever waits when the one before is committed, workspaces in turn, at most [`EVENTS_MAX`] events and
-//!            [`BYTES_MAX`] bytes. A publish that finds nobody waiting is committed at once and alone.
+//! Group      whatever waits when the one before is committed, workspaces in turn, at most [`EVENTS_MAX`] events,
+//!            [`BYTES_MAX`] bytes and [`DELIVERIES_MAX`] deliveries. A publish that finds nobody waiting is committed at
+//!            once and alone.
 //! Alone      each event is taken or refused on its own. If the database refuses a group, its halves are tried, so
 //!            that a row which it cannot take fails by itself.
-//! Unknown    when the connection breaks during COMMIT, the events are looked up before anybody is answered.
+//! Unknown    when the connection breaks during COMMIT, the events are looked up before anybody is answered. Such a group
+//!            is never tried again: it may be there already.
 //! Order      one group at a time, and the hubs have the jobs of a group before its publishers have their answers: if
 //!            publish A was answered before B was sent, A comes first at every endpoint.
 
@@ -17,11 +19,11 @@ use angarium_entity::change_log::{self, DeliveryChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::{self, Status, Trigger};
 use angarium_entity::{Database, DeliveryId, EventId, Timestamp, WorkspaceId, event};
-use sea_orm::{DbErr, EntityTrait};
+use sea_orm::{DatabaseTransaction, DbErr, EntityTrait};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::idempotency::{self, Claim};
-use super::match_table::MatchTables;
+use super::match_table::{Match, MatchTable, MatchTables};
 use super::sql;
 use super::sweep::AHEAD;
 use crate::actor::Hubs;
@@ -32,6 +34,10 @@ use crate::publish::{NewEvent, PublishError, Published};
 const EVENTS_MAX: usize = 500;
 /// Most bytes of payload of a group, by the same rule.
 const BYTES_MAX: usize = 1024 * 1024;
+/// A group is closed once its events go to so many endpoints.
+const DELIVERIES_MAX: usize = 5_000;
+/// Events that are matched before others get their turn on the thread.
+const MATCHED_AT_ONCE: usize = 16;
 /// Events that may wait to be committed; beyond, publishers are asked to come back.
 const WAITING_EVENTS_MAX: usize = 50_000;
 /// Bytes of payload that may wait.
@@ -49,6 +55,45 @@ struct Request {
     events: Vec<NewEvent>,
     bytes: usize,
     reply: oneshot::Sender<Vec<Outcome>>,
+    _place: Place,
+}
+
+/// A place in the queue. Free again when the request has left it, whether or not its caller still waits.
+struct Place {
+    waiting: Arc<Waiting>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Place {
+    /// None when too much waits already.
+    fn take(waiting: &Arc<Waiting>, events: usize, bytes: usize) -> Option<Self> {
+        let place = Self { waiting: waiting.clone(), events, bytes };
+        let events_waiting = waiting.events.fetch_add(events, Ordering::Relaxed) + events;
+        let bytes_waiting = waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (events_waiting <= WAITING_EVENTS_MAX && bytes_waiting <= WAITING_BYTES_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.waiting.events.fetch_sub(self.events, Ordering::Relaxed);
+        self.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Why a group was not committed.
+enum Failed {
+    /// Nothing of it is stored.
+    Refused(DbErr),
+    /// Perhaps it is.
+    Unknown(DbErr),
+}
+
+impl From<DbErr> for Failed {
+    fn from(error: DbErr) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Where publishes are handed in. Cheap to clone.
@@ -70,19 +115,13 @@ impl Ingest {
     pub(crate) async fn publish(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
         let count = events.len();
         let bytes = events.iter().map(|event| event.payload.len()).sum();
-        let too_many = self.waiting.events.fetch_add(count, Ordering::Relaxed) + count > WAITING_EVENTS_MAX;
-        let too_large = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES_MAX;
-        let (reply, answer) = oneshot::channel();
-        let answered = if too_many || too_large {
-            Err(PublishError::Overloaded { retry_after: RETRY_AFTER })
-        } else if self.queue.send(Request { events, bytes, reply }).is_ok() {
-            answer.await.map_err(|_| PublishError::Stopping)
-        } else {
-            Err(PublishError::Stopping)
+        let Some(place) = Place::take(&self.waiting, count, bytes) else {
+            return vec![Err(PublishError::Overloaded { retry_after: RETRY_AFTER }); count];
         };
-        self.waiting.events.fetch_sub(count, Ordering::Relaxed);
-        self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        answered.unwrap_or_else(|error| vec![Err(error); count])
+        let (reply, answer) = oneshot::channel();
+        // When the committer is gone, so is the request, and with it the sender of its answer.
+        let _ = self.queue.send(Request { events, bytes, reply, _place: place });
+        answer.await.unwrap_or_else(|_| vec![Err(PublishError::Stopping); count])
     }
 }
 
@@ -128,17 +167,19 @@ impl Committer {
         while let Some(mut group) = groups.pop() {
             match self.try_commit(&group).await {
                 Ok(outcomes) => {
+                    let rest = group.split_off(outcomes.len());
+                    groups.extend((!rest.is_empty()).then_some(rest));
                     for (request, outcome) in group.into_iter().zip(outcomes) {
                         // A publisher that has gone away is not told; its event is published all the same.
                         let _ = request.reply.send(outcome);
                     }
                 }
-                Err(error) if group.len() > 1 && !is_connection_lost(&error) => {
+                Err(Failed::Refused(error)) if group.len() > 1 && !is_connection_lost(&error) => {
                     tracing::warn!(%error, requests = group.len(), "the database refused a group of publishes; trying its halves");
                     let second = group.split_off(group.len() / 2);
                     groups.extend([second, group]);
                 }
-                Err(error) => {
+                Err(Failed::Refused(error) | Failed::Unknown(error)) => {
                     tracing::error!(%error, requests = group.len(), "publishes were not committed");
                     let error = PublishError::Database(Arc::new(error));
                     for request in group {
@@ -150,19 +191,22 @@ impl Committer {
         }
     }
 
-    async fn try_commit(&mut self, group: &[Request]) -> Result<Vec<Vec<Outcome>>, DbErr> {
+    /// Commits the front of a group, at least one request of it. Answers for those that it took.
+    async fn try_commit(&mut self, group: &[Request]) -> Result<Vec<Vec<Outcome>>, Failed> {
         let now = self.clock.now();
+        let transaction = self.begin().await?;
+        let all: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
+        let tables = self.tables.get(&transaction, workspaces(&all)).await?;
+        let (group, matches) = matched(group, &tables, now).await;
         let news: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
-        let transaction = self.db.begin().await?;
-        let tables = self.tables.get(&transaction, workspaces(&news)).await?;
         let ids: Vec<EventId> = news.iter().map(|_| EventId::new(now)).collect();
         let claims = idempotency::claim(&transaction, &news, &ids, now).await?;
 
         let mut rows: Vec<Arc<event::Model>> = Vec::with_capacity(news.len());
         let mut deliveries: Vec<delivery::Model> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(news.len());
-        for ((new, id), claim) in news.iter().zip(ids).zip(claims) {
-            let Some(table) = tables.get(&new.workspace_id) else {
+        for (((new, id), claim), matches) in news.iter().zip(ids).zip(claims).zip(matches) {
+            let Some(matches) = matches else {
                 outcomes.push(Err(PublishError::UnknownWorkspace));
                 continue;
             };
@@ -182,7 +226,7 @@ impl Committer {
                     continue;
                 }
             };
-            for wanted in table.matches(&new.event_type, &new.channels, now) {
+            for wanted in matches {
                 let due = new.deliver_at.filter(|at| *at > now);
                 deliveries.push(delivery::Model { next_attempt_at: due, ..pending(&event, wanted, now) });
             }
@@ -194,12 +238,16 @@ impl Committer {
         if !rows.is_empty() {
             sql::insert_events(&transaction, &rows.iter().map(AsRef::as_ref).collect::<Vec<_>>()).await?;
         }
-        if !deliveries.is_empty() {
-            sql::insert_deliveries(&transaction, &mut deliveries).await?;
-            changes = sql::append_changes(&transaction, now, changes_of(&deliveries)).await?;
+        for deliveries in deliveries.chunks_mut(DELIVERIES_MAX) {
+            sql::insert_deliveries(&transaction, deliveries).await?;
+            changes.extend(sql::append_changes(&transaction, now, changes_of(deliveries)).await?);
         }
-        if let Err(error) = transaction.commit().await {
-            self.confirm(rows.first().map(|event| event.id), error).await?;
+        if let Err(error) = transaction.commit().await
+            && let Err(error) = self.confirm(rows.first().map(|event| event.id), error).await
+        {
+            // If it is there after all, its endpoints find it.
+            self.hubs.look(deliveries.iter().map(|row| row.endpoint_id));
+            return Err(Failed::Unknown(error));
         }
 
         let by_id: HashMap<EventId, Arc<event::Model>> = rows.into_iter().map(|event| (event.id, event)).collect();
@@ -217,6 +265,14 @@ impl Committer {
         Ok(group.iter().map(|request| outcomes.by_ref().take(request.events.len()).collect()).collect())
     }
 
+    /// A connection of the pool may have been cut while nobody used it: then another one is taken.
+    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        match self.db.begin().await {
+            Err(error) if is_connection_lost(&error) => self.db.begin().await,
+            begun => begun,
+        }
+    }
+
     /// COMMIT failed: whether it happened is told by the rows.
     async fn confirm(&self, event: Option<EventId>, error: DbErr) -> Result<(), DbErr> {
         let Some(event) = event else { return Err(error) };
@@ -230,6 +286,31 @@ impl Committer {
         }
         Err(error)
     }
+}
+
+/// The front of a group whose events go to about [`DELIVERIES_MAX`] endpoints, and where each of them goes; none where
+/// its workspace does not exist.
+async fn matched<'a>(
+    group: &'a [Request],
+    tables: &HashMap<WorkspaceId, Arc<MatchTable>>,
+    now: Timestamp,
+) -> (&'a [Request], Vec<Option<Vec<Match>>>) {
+    let (mut matches, mut count) = (Vec::new(), 0);
+    for (place, request) in group.iter().enumerate() {
+        if place > 0 && count >= DELIVERIES_MAX {
+            return (&group[..place], matches);
+        }
+        for new in &request.events {
+            let table = tables.get(&new.workspace_id);
+            let found = table.map(|table| table.matches(&new.event_type, &new.channels, now));
+            count += found.as_ref().map_or(0, Vec::len);
+            matches.push(found);
+            if matches.len() % MATCHED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    (group, matches)
 }
 
 fn workspaces(news: &[&NewEvent]) -> Vec<WorkspaceId> {
@@ -253,7 +334,7 @@ fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
     }
 }
 
-pub(super) fn pending(event: &event::Model, wanted: super::match_table::Match, now: Timestamp) -> delivery::Model {
+pub(super) fn pending(event: &event::Model, wanted: Match, now: Timestamp) -> delivery::Model {
     delivery::Model {
         id: DeliveryId::new(now),
         workspace_id: event.workspace_id,
@@ -295,14 +376,29 @@ pub(super) fn changes_of(deliveries: &[delivery::Model]) -> HashMap<WorkspaceId,
     by_workspace
 }
 
-/// Whether trying a smaller group cannot help.
+/// Whether the database was not there to ask, so that asking for less cannot help.
+///
+/// Source: class 08 of the error codes of PostgreSQL, and 57P01 to 57P03, which say that the server shuts down.
 pub(crate) fn is_connection_lost(error: &DbErr) -> bool {
-    matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_))
-        || matches!(
-            error,
-            DbErr::Exec(sea_orm::RuntimeErr::SqlxError(inner)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(inner))
-                if matches!(inner.as_ref(), sea_orm::sqlx::Error::Io(_) | sea_orm::sqlx::Error::PoolClosed)
-        )
+    use sea_orm::RuntimeErr::SqlxError;
+    use sea_orm::sqlx::Error;
+    let inner = match error {
+        DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Conn(SqlxError(inner)) | DbErr::Exec(SqlxError(inner)) | DbErr::Query(SqlxError(inner)) => inner,
+        _ => return false,
+    };
+    match inner.as_ref() {
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => true,
+        Error::Database(refused) => {
+            refused.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
+        }
+        _ => false,
+    }
 }
 
 /// Requests by workspace, taken in turn.
@@ -368,7 +464,8 @@ mod tests {
             idempotency_key: None,
             deliver_at: None,
         };
-        Request { events: vec![event; events], bytes: 2 * events, reply: oneshot::channel().0 }
+        let place = Place::take(&Arc::default(), events, 2 * events).expect("the queue is empty");
+        Request { events: vec![event; events], bytes: 2 * events, reply: oneshot::channel().0, _place: place }
     }
 
     #[test]
@@ -396,5 +493,22 @@ mod tests {
         turns.push(request(workspace, 700));
         let sizes: Vec<_> = std::iter::from_fn(|| (!turns.is_empty()).then(|| turns.take_group().len())).collect();
         assert_eq!(sizes, [1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_leaves_gives_its_place_back_when_its_request_is_taken() {
+        let (queue, mut requests) = mpsc::unbounded_channel();
+        let ingest = Ingest { queue, waiting: Arc::default() };
+        let event = request(WorkspaceId::new(Timestamp::from_millis(1)), 1).events.remove(0);
+        let large = NewEvent { payload: "x".repeat(1024 * 1024), ..event };
+        for _ in 0..WAITING_BYTES_MAX / large.payload.len() {
+            let publishing = ingest.publish(vec![large.clone()]);
+            // It is asked once, and then nobody waits for the answer any more.
+            assert!(tokio::time::timeout(Duration::ZERO, publishing).await.is_err());
+        }
+        let refused = ingest.publish(vec![large]).await;
+        assert!(matches!(refused[0], Err(PublishError::Overloaded { .. })));
+        while requests.try_recv().is_ok() {}
+        assert_eq!(ingest.waiting.bytes.load(Ordering::Relaxed), 0);
     }
 }

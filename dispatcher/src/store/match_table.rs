@@ -1,6 +1,6 @@
 //! Which endpoints an event goes to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use angarium_entity::subscription::event_filter::EventFilter;
@@ -43,10 +43,11 @@ impl MatchTable {
     /// The endpoints that get an event published at `now`, each once.
     pub(crate) fn matches(&self, event_type: &str, channels: &[String], now: Timestamp) -> Vec<Match> {
         let mut found: Vec<Match> = Vec::new();
+        let mut known = HashSet::new();
         for entry in &self.entries {
             if entry.expires_at.is_none_or(|end| now < end)
                 && entry.filter.matches(event_type, channels)
-                && !found.iter().any(|known| known.endpoint_id == entry.endpoint_id)
+                && known.insert(entry.endpoint_id)
             {
                 let Entry { subscription_id, endpoint_id, shard, .. } = *entry;
                 found.push(Match { subscription_id, endpoint_id, shard });
