@@ -7,6 +7,7 @@
 //!             [`AppError`].
 
 pub mod api_key;
+pub mod change;
 pub mod delivery;
 pub mod duration;
 pub mod endpoint;
@@ -21,5 +22,6 @@ pub mod retry_policy;
 pub mod subscription;
 pub mod workspace;
 
+pub use change::Change;
 pub use error::{AppError, Refusal};
 pub use problem::{Path, Problem, Problems};

@@ -1,8 +1,9 @@
 //! From a credential to a [`Caller`].
 //!
 //! Keys are looked up by their SHA-256. What was found is believed for [`FRESH`], so that a busy key costs one query a
-//! second and a revoked key stops within that second on every node; streams ask again every [`RECHECK`]. The clock is
-//! asked each time: an expired key stops at once.
+//! second and a revoked key stops within that second on every node; streams ask again every [`RECHECK`]. The node that
+//! revokes a key forgets what it has read, and so it stops there at once. The clock is asked each time: an expired key
+//! stops at once.
 
 mod credentials;
 mod memo;
@@ -13,6 +14,7 @@ use angarium_entity::api_key::{self, ApiKeySecret, Scope, Scopes};
 use angarium_entity::{Timestamp, workspace};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Notify;
 
 pub use credentials::{Credentials, CredentialsError};
 use memo::Memo;
@@ -51,8 +53,30 @@ pub enum AuthenticateError {
 #[derive(Debug)]
 pub struct Authenticator {
     state: AppState,
+}
+
+/// What was read of keys and workspaces a moment ago.
+#[derive(Debug)]
+pub struct KnownKeys {
     keys: Memo<[u8; 32], Known>,
     workspaces: Memo<String, workspace::Model>,
+    /// Streams that make sure of their key.
+    forgotten: Notify,
+}
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self { keys: Memo::new(FRESH), workspaces: Memo::new(FRESH), forgotten: Notify::new() }
+    }
+}
+
+impl KnownKeys {
+    /// Forgets all of it: a key or a workspace has changed. Call it after the commit.
+    pub fn forget(&self) {
+        self.keys.clear();
+        self.workspaces.clear();
+        self.forgotten.notify_waiters();
+    }
 }
 
 /// A key with the workspace that it belongs to.
@@ -65,7 +89,7 @@ struct Known {
 impl Authenticator {
     /// One that reads the database of `state`.
     pub fn new(state: AppState) -> Self {
-        Self { state, keys: Memo::new(FRESH), workspaces: Memo::new(FRESH) }
+        Self { state }
     }
 
     /// Who is calling; nobody in particular when there is no credential.
@@ -97,8 +121,14 @@ impl Authenticator {
 
     /// Ready once `credentials`, which were accepted, are refused. While the database is silent they are believed.
     pub async fn refused(&self, credentials: &Credentials) {
+        let mut forgotten = Box::pin(self.state.known_keys.forgotten.notified());
         loop {
-            tokio::time::sleep(RECHECK).await;
+            tokio::select! {
+                () = tokio::time::sleep(RECHECK) => {}
+                () = &mut forgotten => {}
+            }
+            // Before the look-up, so that nothing is missed meanwhile.
+            forgotten = Box::pin(self.state.known_keys.forgotten.notified());
             match self.authenticate(credentials).await {
                 Ok(_) => {}
                 Err(AuthenticateError::Database(error)) => {
@@ -110,9 +140,11 @@ impl Authenticator {
     }
 
     async fn known(&self, hash: [u8; 32]) -> Result<Option<Known>, DbErr> {
-        if let Some(known) = self.keys.get(&hash) {
+        let keys = &self.state.known_keys.keys;
+        if let Some(known) = keys.get(&hash) {
             return Ok(Some(known));
         }
+        let age = keys.age();
         let db = self.state.db.read();
         let Some(key) = api_key::Entity::find().filter(api_key::Column::Hash.eq(&hash[..])).one(db).await? else {
             return Ok(None);
@@ -123,19 +155,21 @@ impl Authenticator {
         };
         self.record_use(&key);
         let known = Known { key, workspace };
-        self.keys.put(hash, known.clone());
+        keys.put(age, hash, known.clone());
         Ok(Some(known))
     }
 
     /// The workspace that an administrator named, by its ID or the operator's own identifier.
     async fn workspace(&self, named: Option<&str>) -> Result<Option<workspace::Model>, AuthenticateError> {
         let Some(named) = named else { return Ok(None) };
-        if let Some(workspace) = self.workspaces.get(named) {
+        let workspaces = &self.state.known_keys.workspaces;
+        if let Some(workspace) = workspaces.get(named) {
             return Ok(Some(workspace));
         }
+        let age = workspaces.age();
         let found = workspace::Entity::find().filter(named_workspace(named)).one(self.state.db.read()).await?;
         let workspace = found.ok_or_else(|| AuthenticateError::UnknownWorkspace(named.to_owned()))?;
-        self.workspaces.put(named.to_owned(), workspace.clone());
+        workspaces.put(age, named.to_owned(), workspace.clone());
         Ok(Some(workspace))
     }
 

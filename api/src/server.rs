@@ -88,6 +88,7 @@ impl Server {
             clock,
             limits: Arc::new(config.limits.clone()),
             event_types: Arc::default(),
+            known_keys: Arc::default(),
             admin_key_hash: Some(config.secrets.admin_key_hash),
         };
         let stopping = Stopping::new();

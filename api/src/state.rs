@@ -9,6 +9,7 @@ use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, Timestamp};
 
 use crate::app::event_type::KnownEventTypes;
+use crate::authenticate::KnownKeys;
 use crate::config::Limits;
 
 /// Shared by all requests. Cheap to clone.
@@ -26,6 +27,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Event types that were seen in the catalogue; starts empty.
     pub event_types: Arc<KnownEventTypes>,
+    /// Keys that were looked up a moment ago; starts empty.
+    pub known_keys: Arc<KnownKeys>,
     /// SHA-256 of the operator's own key (`ANGARIUM_ADMIN_KEY`), if there is one.
     pub admin_key_hash: Option<[u8; 32]>,
 }

@@ -1,5 +1,6 @@
 //! The API.
 
+mod administration;
 mod input;
 mod live;
 mod tenancy;

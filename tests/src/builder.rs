@@ -78,6 +78,22 @@ pub async fn publish(api: &GraphQl, input: Value) -> String {
     text(&data["eventPublish"]["event"]["id"])
 }
 
+/// The problems of an operation with one mutation, as `CODE path.of.the.field`. Each has a message.
+///
+/// # Panics
+/// When the mutation did not refuse in this way.
+pub async fn problems(api: &GraphQl, mutation: &str, variables: Value) -> Vec<String> {
+    let data = api.data(mutation, variables).await;
+    let payload = data.as_object().and_then(|data| data.values().next()).expect("one mutation");
+    let errors = payload["userErrors"].as_array().unwrap_or_else(|| panic!("expected a list, found {data}"));
+    let told = errors.iter().map(|error| {
+        assert!(!text(&error["message"]).is_empty());
+        let path: Vec<_> = error["field"].as_array().expect("a path").iter().map(text).collect();
+        format!("{} {}", text(&error["code"]), path.join("."))
+    });
+    told.collect()
+}
+
 /// The text of a JSON string.
 ///
 /// # Panics

@@ -3,12 +3,12 @@
 use angarium_entity::api_key::{self, ApiKeySecret, Scope, Scopes};
 use angarium_entity::{ApiKeyId, Timestamp, WorkspaceId};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
+use sea_orm::{ColumnTrait, EntityTrait, ExprTrait as _, IntoActiveModel, QueryFilter, Select};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
 use super::workspace::{self, ErrorCode, NAME_LEN_MAX, WorkspaceRef};
-use super::{AppError, Path, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::app::reach::Reach;
 use crate::{AppState, Caller};
 
@@ -110,6 +110,30 @@ fn check_scopes(problems: &mut Problems<ErrorCode>, field: &Path, caller: &Calle
             problems.add(ErrorCode::ScopeEscalation, &field.item(index), message);
         }
     }
+}
+
+/// Revokes a key: at once on this node, and within five seconds on the others. Doing it again changes nothing.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn revoke(state: &AppState, caller: &Caller, id: &str) -> Result<api_key::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WorkspaceWrite)?;
+    let reach = Reach::of(caller)?;
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let id: ApiKeyId = id.parse().map_err(|_| not_found())?;
+    let within_reach = api_key::Column::Id.eq(id).and(match reach {
+        Reach::One(workspace) => api_key::Column::WorkspaceId.eq(workspace),
+        Reach::All => api_key::Column::Id.is_not_null(),
+    });
+    api_key::Entity::update_many()
+        .col_expr(api_key::Column::RevokedAt, Expr::value(state.now()))
+        .filter(within_reach.clone())
+        .filter(api_key::Column::RevokedAt.is_null())
+        .exec(state.db.write())
+        .await?;
+    state.known_keys.forget();
+    let row = api_key::Entity::find().filter(within_reach).one(state.db.write()).await?;
+    Ok(row.ok_or_else(not_found)?)
 }
 
 /// The key with this ID, if the caller can see it.

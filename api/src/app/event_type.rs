@@ -9,13 +9,19 @@ use angarium_entity::event::PAYLOAD_BYTES_MAX;
 use angarium_entity::event_type::{self, NAME_LEN_MAX, RESERVED_PREFIX, is_reserved, is_valid_name};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr,
+};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
 use super::problem::CommonCode;
 use super::{AppError, Path, Problems, Refusal, filter};
 use crate::{AppState, Caller};
+
+mod update;
+
+pub use update::{Patch, archive, update};
 
 /// Most characters of a description, here and of endpoints and subscriptions.
 pub const DESCRIPTION_LEN_MAX: usize = 4096;
@@ -30,6 +36,8 @@ pub enum ErrorCode {
     Blank,
     /// The value is malformed.
     Invalid,
+    /// No such event type.
+    NotFound,
     /// Names under `angarium.` are the server's.
     Reserved,
     /// The value must be unique and is in use.
@@ -70,13 +78,7 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<e
     let name = check_name(&mut problems, &input.at("name"), draft.name);
     let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
     let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
-    if draft.sample_payload.as_ref().is_some_and(|sample| sample.len() > PAYLOAD_BYTES_MAX) {
-        problems.add(
-            ErrorCode::TooLarge,
-            &input.at("samplePayload"),
-            format!("is larger than {PAYLOAD_BYTES_MAX} bytes"),
-        );
-    }
+    check_sample(&input.at("samplePayload"), draft.sample_payload.as_deref(), &mut problems);
     let name = problems.unless_any(name).map_err(Refusal::Problems)?;
     let now = state.now();
     let row = event_type::Model {
@@ -97,6 +99,12 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<e
             problems.unless_any(None).map_err(Refusal::Problems)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+fn check_sample(field: &Path, sample: Option<&str>, problems: &mut Problems<ErrorCode>) {
+    if sample.is_some_and(|sample| sample.len() > PAYLOAD_BYTES_MAX) {
+        problems.add(ErrorCode::TooLarge, field, format!("is larger than {PAYLOAD_BYTES_MAX} bytes"));
     }
 }
 
@@ -133,7 +141,7 @@ pub async fn find_by_id(state: &AppState, id: EventTypeId) -> Result<Option<even
 /// # Errors
 /// Those of the database.
 pub async fn find_all(
-    db: &DatabaseConnection,
+    db: &impl ConnectionTrait,
     names: impl IntoIterator<Item = &str> + Send,
 ) -> Result<HashMap<String, event_type::Model>, DbErr> {
     let names: Vec<_> = names.into_iter().collect();

@@ -41,6 +41,13 @@ pub struct Problem<C> {
     pub field: Path,
 }
 
+impl<C> Problem<C> {
+    /// An object that the caller cannot see, be it because there is none.
+    pub fn not_found(code: C, field: Path) -> Self {
+        Self { code, message: "does not exist".to_owned(), field }
+    }
+}
+
 /// Codes that every domain has.
 pub trait CommonCode: Copy {
     /// The value is empty.

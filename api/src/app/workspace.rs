@@ -7,15 +7,19 @@ use angarium_entity::workspace::{self, EXTERNAL_ID_LEN_MAX, HOLD_MAX, RETENTION,
 use angarium_entity::{Timestamp, WorkspaceId};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
 use super::problem::CommonCode;
 use super::reach::Reach;
 use super::retry_policy::RetryPolicyDraft;
-use super::{AppError, Path, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
+
+mod update;
+
+pub use update::{Patch, update};
 
 /// Most characters of a display name, here and everywhere.
 pub const NAME_LEN_MAX: usize = 256;
@@ -28,7 +32,7 @@ pub enum ErrorCode {
     Blank,
     /// The value is malformed.
     Invalid,
-    /// No such workspace.
+    /// No such object in this workspace.
     NotFound,
     /// The key would get permissions that the caller lacks.
     ScopeEscalation,
@@ -82,13 +86,17 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<w
     let row = check(draft, state.now()).map_err(Refusal::Problems)?;
     match workspace::Entity::insert(row.clone().into_active_model()).exec_without_returning(state.db.write()).await {
         Ok(_) => Ok(row),
-        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
-            let mut problems = Problems::default();
-            problems.add(ErrorCode::Taken, &Path::argument("input").at("externalId"), "is in use");
-            problems.unless_any(None).map_err(Refusal::Problems)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refusal(error)),
     }
+}
+
+/// Of a row that the database did not take.
+fn refusal(error: DbErr) -> Refusal<ErrorCode> {
+    if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+        let field = Path::argument("input").at("externalId");
+        return Problem { code: ErrorCode::Taken, message: "is in use".to_owned(), field }.into();
+    }
+    error.into()
 }
 
 /// Checks a draft and makes its row.
@@ -128,7 +136,11 @@ pub async fn find(
     named: &WorkspaceRef,
 ) -> Result<Option<workspace::Model>, AppError> {
     if let Some(own) = &caller.workspace {
-        return Ok(named.names(own).then(|| own.clone()));
+        if !named.names(own) {
+            return Ok(None);
+        }
+        // What the caller carries was read a moment ago, or when its socket was opened.
+        return Ok(workspace::Entity::find_by_id(own.id).one(state.db.read()).await?);
     }
     if caller.is_admin() { lookup(state, named).await } else { Ok(None) }
 }

@@ -1,9 +1,10 @@
 //! Inputs that several operations share.
 
 use angarium_entity::retry_policy::Growth;
-use async_graphql::{Enum, ID, InputObject, OneofObject};
+use async_graphql::{Enum, ID, InputObject, MaybeUndefined, OneofObject};
 
 use super::scalar::Duration;
+use crate::app::Change;
 use crate::app::retry_policy::RetryPolicyDraft;
 use crate::app::workspace::WorkspaceRef;
 
@@ -27,6 +28,16 @@ impl From<WorkspaceRefInput> for WorkspaceRef {
         match input {
             WorkspaceRefInput::ExternalId(id) => Self::ExternalId(id),
             WorkspaceRefInput::Id(id) => Self::Id(id.0),
+        }
+    }
+}
+
+impl<T> From<MaybeUndefined<T>> for Change<T> {
+    fn from(given: MaybeUndefined<T>) -> Self {
+        match given {
+            MaybeUndefined::Undefined => Self::Keep,
+            MaybeUndefined::Null => Self::Clear,
+            MaybeUndefined::Value(value) => Self::Set(value),
         }
     }
 }

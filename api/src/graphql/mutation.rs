@@ -17,8 +17,12 @@ mod workspace;
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     workspace::create::WorkspaceCreate,
+    workspace::update::WorkspaceUpdate,
     api_key::create::ApiKeyCreate,
+    api_key::revoke::ApiKeyRevoke,
     event_type::create::EventTypeCreate,
+    event_type::update::EventTypeUpdate,
+    event_type::archive::EventTypeArchive,
     webhook_endpoint::create::WebhookEndpointCreate,
     webhook_endpoint::pause::WebhookEndpointPause,
     webhook_endpoint::resume::WebhookEndpointResume,

@@ -50,6 +50,7 @@ impl Server {
             clock,
             limits: Arc::clone(&limits),
             event_types: Arc::default(),
+            known_keys: Arc::default(),
             admin_key_hash: None,
         };
         let draft = app::workspace::Draft { name: "Acme".to_owned(), external_id: None, retry_policy: None };

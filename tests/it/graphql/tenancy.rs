@@ -93,6 +93,10 @@ on_both_databases! {
             (vec!["WORKSPACE_WRITE"], "mutation { workspaceCreate(input: { name: \"x\" }) { workspace { id } } }", "workspaceCreate"),
             (vec!["WORKSPACE_WRITE"], "mutation { eventTypeCreate(input: { name: \"x\" }) { eventType { id } } }", "eventTypeCreate"),
             (vec!["WORKSPACE_READ"], "mutation { apiKeyCreate(input: { name: \"x\", scopes: [WORKSPACE_READ] }) { key } }", "apiKeyCreate"),
+            (vec!["WORKSPACE_READ"], "mutation($id: ID!) { apiKeyRevoke(id: $id) { apiKey { id } } }", "apiKeyRevoke"),
+            (vec!["WORKSPACE_READ"], "mutation($id: ID!) { workspaceUpdate(id: $id, input: { name: \"x\" }) { workspace { id } } }", "workspaceUpdate"),
+            (vec!["WORKSPACE_WRITE"], "mutation { eventTypeUpdate(name: \"invoice.paid\", input: {}) { eventType { id } } }", "eventTypeUpdate"),
+            (vec!["WORKSPACE_WRITE"], "mutation { eventTypeArchive(name: \"invoice.paid\") { eventType { id } } }", "eventTypeArchive"),
             // An edge is guarded by the type that it leads to.
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { event { payload } } }", "delivery.event"),
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { endpoint { url } } }", "delivery.endpoint"),

@@ -1,3 +1,4 @@
 //! API keys.
 
 pub(super) mod create;
+pub(super) mod revoke;

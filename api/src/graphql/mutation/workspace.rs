@@ -1,3 +1,4 @@
 //! Workspaces.
 
 pub(super) mod create;
+pub(super) mod update;

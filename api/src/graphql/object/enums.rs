@@ -21,7 +21,7 @@ pub(crate) enum ApiScope {
     EventTypeWrite,
     /// Read the API keys of the workspace (never the keys themselves) and who created what.
     WorkspaceRead,
-    /// Create API keys.
+    /// Create and revoke API keys; change the workspace.
     WorkspaceWrite,
     /// Read webhook subscriptions and endpoints.
     WebhookRead,

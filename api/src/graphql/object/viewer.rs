@@ -1,10 +1,11 @@
 //! The caller.
 
-use async_graphql::Object;
+use async_graphql::{Context, Object, Result};
 
 use super::enums::ApiScope;
 use super::{ApiKey, Workspace};
 use crate::Caller;
+use crate::graphql::context::CallContext as _;
 
 /// The caller of this operation.
 pub(crate) struct Viewer(pub(crate) Caller);
@@ -23,7 +24,8 @@ impl Viewer {
     }
 
     /// Workspace that all queries and mutations act on; null for an unscoped administrator.
-    async fn workspace(&self) -> Option<Workspace> {
-        self.0.workspace.clone().map(Workspace)
+    async fn workspace(&self, ctx: &Context<'_>) -> Option<Result<Workspace>> {
+        let id = self.0.workspace.as_ref()?.id;
+        async { Ok(ctx.loaders()?.workspace(id).await?.map(Workspace)) }.await.transpose()
     }
 }

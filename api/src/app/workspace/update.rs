@@ -1,0 +1,127 @@
+//! Changing a tenant.
+
+use std::time::Duration;
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::workspace::{self, EXTERNAL_ID_LEN_MAX};
+use angarium_entity::{EndpointId, WorkspaceId, endpoint};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
+
+use super::{ErrorCode, NAME_LEN_MAX, WorkspaceRef, find, refusal};
+use crate::app::retry_policy::RetryPolicyDraft;
+use crate::app::{Change, Path, Problem, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// Endpoints that are told of a change at a time.
+const TOLD_MAX: u64 = 1_000;
+/// Pause between them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What to change.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// Display name.
+    pub name: Change<String>,
+    /// The operator's own identifier.
+    pub external_id: Change<String>,
+    /// Policy of subscriptions that set none.
+    pub retry_policy: Change<RetryPolicyDraft>,
+}
+
+/// Changes a workspace. Its external identifier is the operator's to change.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn update(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    patch: Patch,
+) -> Result<workspace::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WorkspaceWrite)?;
+    if !patch.external_id.is_keep() {
+        caller.require(Scope::Admin)?;
+    }
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let seen = find(state, caller, &WorkspaceRef::Id(id.to_owned())).await?.ok_or_else(not_found)?;
+    let transaction = state.db.begin().await?;
+    workspace::bump_config_version(&transaction, seen.id).await?;
+    let before = workspace::Entity::find_by_id(seen.id).one(&transaction).await?.ok_or_else(not_found)?;
+    let after = patch.apply(&before).map_err(Refusal::Problems)?;
+    if after == before {
+        return Ok(before);
+    }
+    let is_other_policy = after.retry_policy != before.retry_policy;
+    let mut changed = before.into_active_model();
+    changed.name = Set(after.name);
+    changed.external_id = Set(after.external_id);
+    changed.retry_policy = Set(after.retry_policy);
+    changed.updated_at = Set(state.now());
+    let row = changed.update(&transaction).await.map_err(refusal)?;
+    transaction.commit().await?;
+    state.known_keys.forget();
+    if is_other_policy {
+        tokio::spawn(tell_endpoints(state.clone(), row.id));
+    }
+    Ok(row)
+}
+
+impl Patch {
+    fn apply(self, before: &workspace::Model) -> Result<workspace::Model, Vec<Problem<ErrorCode>>> {
+        let input = Path::argument("input");
+        let mut problems = Problems::default();
+        let name = problems.not_cleared(&input.at("name"), self.name).flatten();
+        let name = match name {
+            Some(name) => problems.text(&input.at("name"), name, NAME_LEN_MAX),
+            None => Some(before.name.clone()),
+        };
+        let field = input.at("externalId");
+        let present = before.external_id.as_ref();
+        let external_id = problems.changed_text(&field, self.external_id, present, EXTERNAL_ID_LEN_MAX);
+        let retry_policy = match self.retry_policy {
+            Change::Keep => before.retry_policy.clone(),
+            Change::Clear => None,
+            Change::Set(draft) => draft.check(ErrorCode::Invalid, &input.at("retryPolicy"), &mut problems),
+        };
+        let name = problems.unless_any(name)?;
+        Ok(workspace::Model { name, external_id, retry_policy, ..before.clone() })
+    }
+}
+
+/// Every endpoint may have a subscription that inherits the policy. In steps: there may be many.
+async fn tell_endpoints(state: AppState, workspace: WorkspaceId) {
+    let mut last = None;
+    loop {
+        match next_endpoints(&state, workspace, last).await {
+            Ok(endpoints) if endpoints.is_empty() => return,
+            Ok(endpoints) => {
+                last = endpoints.last().copied();
+                for endpoint in endpoints {
+                    state.dispatcher.endpoint_changed(endpoint);
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%workspace, error, "failed to tell endpoints of a new retry policy");
+                return;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn next_endpoints(
+    state: &AppState,
+    workspace: WorkspaceId,
+    after: Option<EndpointId>,
+) -> Result<Vec<EndpointId>, DbErr> {
+    use endpoint::Column;
+    let mut select = endpoint::Entity::of(workspace).select_only().column(Column::Id);
+    if let Some(after) = after {
+        select = select.filter(Column::Id.gt(after));
+    }
+    select.order_by_asc(Column::Id).limit(TOLD_MAX).into_tuple().all(state.db.read()).await
+}
