@@ -93,7 +93,8 @@ impl Transport {
         Ok(Self { client, guard, answered: RefCell::default() })
     }
 
-    /// Sends `request` and reads the answer, all within its timeout.
+    /// Sends `request` and reads the answer, all within its timeout. A response counts from its status on: a body that
+    /// breaks, drips past the deadline or has no end is cut, and no reason to send again.
     ///
     /// A reused connection that its other end had already closed is told apart from a receiver that failed: the
     /// request is sent once more, on a new connection, as the same attempt.
@@ -101,20 +102,24 @@ impl Transport {
         // A literal address never reaches the resolver, so it is checked here, before every attempt.
         self.guard.check_url(&request.url).map_err(|forbidden| forbidden_address(&forbidden))?;
         let started = Instant::now();
+        let deadline = tokio::time::Instant::now() + request.timeout;
         let exchange = async {
             match self.exchange(request).await {
                 Err(error) if self.was_stale(request, &error, started) => self.exchange(request).await,
                 answered => answered,
             }
         };
-        let answered = tokio::time::timeout(request.timeout, exchange).await;
-        if matches!(answered, Ok(Ok(_))) {
+        let response = match tokio::time::timeout_at(deadline, exchange).await {
+            Ok(answered) => answered.map_err(|error| explain(&error))?,
+            Err(_) => return Err(timed_out(request.timeout)),
+        };
+        // The status has come, and with it the receiver's word: what happens to the body no longer changes it.
+        let closes = response.headers().get("connection").is_some_and(|value| value.as_bytes() == b"close");
+        let (answer, complete) = read(response, deadline).await;
+        if complete && !closes {
             self.remember(request);
         }
-        match answered {
-            Ok(answered) => answered.map_err(|error| explain(&error)),
-            Err(_) => Err(timed_out(request.timeout)),
-        }
+        Ok(answer)
     }
 
     /// Whether the request may have met a connection of the pool that was already closed.
@@ -138,24 +143,35 @@ impl Transport {
         }
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Answer, reqwest::Error> {
+    async fn exchange(&self, request: &Request) -> Result<Response, reqwest::Error> {
         let mut outgoing = self.client.post(request.url.clone());
         for (name, value) in &request.headers {
             outgoing = outgoing.header(name, value);
         }
-        read(outgoing.body(request.body.clone()).send().await?).await
+        outgoing.body(request.body.clone()).send().await
     }
 }
 
-async fn read(mut response: Response) -> Result<Answer, reqwest::Error> {
+/// Reads the body as far as it comes by `deadline`, and answers whether it was read to its end.
+async fn read(mut response: Response, deadline: tokio::time::Instant) -> (Answer, bool) {
     let status = response.status();
     let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let headers = kept_headers(response.headers());
     let keep = if status.is_success() { SUCCESS_BODY_BYTES_MAX } else { FAILURE_BODY_BYTES_MAX };
-    let (mut kept, mut read, mut truncated) = (Vec::new(), 0, false);
+    let (mut kept, mut read, mut truncated, mut complete) = (Vec::new(), 0, false, false);
     // What lies beyond the cap stays unread, which closes the connection.
     while read <= BODY_READ_MAX {
-        let Some(chunk) = response.chunk().await? else { break };
+        let chunk = match tokio::time::timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Ok(Ok(None)) => {
+                complete = true;
+                break;
+            }
+            Ok(Err(_)) | Err(_) => {
+                truncated = true;
+                break;
+            }
+        };
         read += chunk.len();
         let room = keep - kept.len();
         truncated |= chunk.len() > room;
@@ -163,7 +179,7 @@ async fn read(mut response: Response) -> Result<Answer, reqwest::Error> {
     }
     // PostgreSQL refuses NUL in text.
     let body = String::from_utf8_lossy(&kept).replace('\0', "\u{fffd}");
-    Ok(Answer { status: status.as_u16(), headers, retry_after, body, body_truncated: truncated })
+    (Answer { status: status.as_u16(), headers, retry_after, body, body_truncated: truncated || !complete }, complete)
 }
 
 fn kept_headers(headers: &http::HeaderMap) -> Headers {
@@ -223,7 +239,7 @@ fn chain(error: &reqwest::Error) -> String {
         write!(text, "{separator}{error}").expect("a String takes every write");
         cause = error.source();
     }
-    if text.is_empty() { "the request failed".to_owned() } else { text }
+    if text.is_empty() { "the request failed".to_owned() } else { text.replace('\0', "\u{fffd}") }
 }
 
 /// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
