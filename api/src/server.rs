@@ -45,8 +45,9 @@ pub struct Grace {
 }
 
 impl Grace {
-    /// For production: within the 30 seconds that orchestrators give.
-    pub const SERVE: Self = Self { answers: Duration::from_secs(10), deliveries: Duration::from_secs(15) };
+    /// For production. A delivery may run for as long as its endpoint allows, at most 60 s, and is not broken off: give
+    /// the process 75 s to end (`terminationGracePeriodSeconds`, `stop_grace_period`). It mostly takes far less.
+    pub const SERVE: Self = Self { answers: Duration::from_secs(10), deliveries: Duration::from_secs(61) };
     /// For a person who waits at a terminal, and for tests.
     pub const DEV: Self = Self { answers: Duration::from_millis(500), deliveries: Duration::from_millis(500) };
 }

@@ -82,7 +82,7 @@ impl DispatcherHandle {
             return Err(RetryError::NotRetryable("in flight"));
         }
         let (row, changes) = retry::retry(&self.db, workspace, id, self.clock.now()).await?;
-        self.hubs.remind(row.next_attempt_at.map(|at| (at, row.endpoint_id, row.id)));
+        self.hubs.changed(row.endpoint_id, row.id);
         for change in changes {
             // Nobody watching is not an error.
             let _ = self.changes.send(change);

@@ -3,6 +3,7 @@
 //! The actix System and its arbiters live on threads of their own, each a runtime of one thread; the committers, the
 //! pager and the sweep are tasks of the caller's runtime, where the database connections live. They talk by channels.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as blocking;
@@ -14,6 +15,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use angarium_entity::Database;
 use angarium_entity::clock::SharedClock;
 use angarium_entity::sealer::Sealer;
+use futures_util::FutureExt as _;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -58,6 +60,8 @@ pub struct Dispatcher {
     hubs: Hubs,
     system: System,
     thread: Option<JoinHandle<()>>,
+    /// Ends by itself when nobody is left who could report a result.
+    recording: tokio::task::JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -92,18 +96,18 @@ impl Dispatcher {
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone());
         let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
+        let recording = completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported);
+        let recording = supervise("the completion committer", recording);
         let tasks = vec![
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
-            tokio::spawn(committer).abort_handle(),
-            tokio::spawn(completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported))
-                .abort_handle(),
-            tokio::spawn(pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), asked)).abort_handle(),
-            tokio::spawn(sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
+            supervise("the ingest committer", committer).abort_handle(),
+            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), asked)).abort_handle(),
+            supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let handle =
             DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard, installation.shard_count);
-        Ok(Self { handle, hubs, system, thread: Some(thread), tasks })
+        Ok(Self { handle, hubs, system, thread: Some(thread), recording, tasks })
     }
 
     /// What the API sees.
@@ -114,35 +118,44 @@ impl Dispatcher {
     /// Starts nothing more, waits up to `within` for what runs, and ends. What was not acknowledged is not stored, what
     /// runs longer is broken off and sent again by the next start.
     pub async fn stop(mut self, within: Duration) {
-        let drained = async {
-            for port in self.hubs.all() {
-                let (done, is_done) = oneshot::channel();
-                if port.addr.send(Drain(done)).await.is_ok() {
-                    let _ = is_done.await;
-                }
-            }
-        };
+        let (waiting, drained): (Vec<_>, Vec<_>) = self.hubs.all().iter().map(|_| oneshot::channel()).unzip();
+        for (port, waiting) in self.hubs.all().iter().zip(waiting) {
+            // A hub that has ended has nothing running.
+            let _ = port.addr.send(Drain(waiting)).await;
+        }
+        let drained = futures_util::future::join_all(drained);
         if tokio::time::timeout(within, drained).await.is_err() {
             tracing::warn!("some requests were still running; they are broken off and will be sent again");
         }
         for port in self.hubs.all() {
             let _ = port.addr.send(Stop).await;
         }
-        self.end();
+        self.system.stop();
         if let Some(thread) = self.thread.take() {
             let joined = tokio::task::spawn_blocking(move || thread.join());
             if tokio::time::timeout(JOIN_WITHIN, joined).await.is_err() {
                 tracing::warn!("the threads that deliver did not end in time");
             }
         }
-    }
-
-    fn end(&self) {
+        // Results that have come but are not durable would be sent again by the next start.
+        if tokio::time::timeout(JOIN_WITHIN, &mut self.recording).await.is_err() {
+            tracing::warn!("some results are not durable; their deliveries will be sent again");
+        }
+        self.recording.abort();
         for task in &self.tasks {
             task.abort();
         }
-        self.system.stop();
     }
+}
+
+/// Runs a part without which nothing is delivered. When it dies, ending the process is the recovery that is tested best.
+fn supervise(name: &'static str, part: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        if AssertUnwindSafe(part).catch_unwind().await.is_err() {
+            tracing::error!(part = name, "a part of the dispatcher has died; ending the process");
+            std::process::abort();
+        }
+    })
 }
 
 /// Runs an actix System on a thread of its own, with `count` arbiters on theirs.

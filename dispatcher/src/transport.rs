@@ -223,7 +223,10 @@ fn explain(error: &reqwest::Error) -> Failure {
 }
 
 fn forbidden_address(forbidden: &ForbiddenAddress) -> Failure {
-    Failure { code: ErrorCode::ForbiddenAddress, message: forbidden.to_string() }
+    // Which address it was is for the operator: it would tell a tenant what names mean inside of the network.
+    tracing::info!(address = %forbidden.0, "an endpoint leads to an address that is not allowed");
+    let message = "the URL leads to an address that is not public, and this server does not allow it".to_owned();
+    Failure { code: ErrorCode::ForbiddenAddress, message }
 }
 
 fn timed_out(timeout: Duration) -> Failure {

@@ -29,6 +29,8 @@ use crate::authenticate::Credentials;
 
 /// Longest wait for the whole body of a request.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// What is read of a body beyond its limit. A client that is still sending when the connection closes never sees why.
+const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Memory that is set aside for a body because it was announced; more only as it arrives.
 const BODY_BYTES_TRUSTED: usize = 64 * 1024;
 
@@ -134,21 +136,23 @@ async fn collect(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Ve
         Refusal::new(Kind::TooLarge, "BAD_USER_INPUT", message)
     };
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > bytes_max) {
-        return Err(too_large());
-    }
+    let is_announced_too_large = announced.is_some_and(|length| length > bytes_max);
     let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(BODY_BYTES_TRUSTED));
     let mut chunks = body.into_data_stream();
     let reading = async {
+        let mut length = 0;
         while let Some(chunk) = chunks.next().await {
             let chunk =
                 chunk.map_err(|_| Refusal::new(Kind::Malformed, "BAD_USER_INPUT", "the body ended too early"))?;
-            if bytes.len() + chunk.len() > bytes_max {
-                return Err(too_large());
+            length += chunk.len();
+            if length > bytes_max.saturating_add(DISCARDED_BYTES_MAX) {
+                break;
             }
-            bytes.extend_from_slice(&chunk);
+            if length <= bytes_max && !is_announced_too_large {
+                bytes.extend_from_slice(&chunk);
+            }
         }
-        Ok(())
+        if length > bytes_max || is_announced_too_large { Err(too_large()) } else { Ok(()) }
     };
     let slow = || {
         let message = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());

@@ -52,7 +52,9 @@ impl EndpointActor {
 
     fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now();
+        // What lies in the mailbox from before the drain must not start anything any more.
         let mut inputs = vec![input];
+        inputs.extend(self.shared.draining.get().then_some(Input::Drain));
         while let Some(input) = inputs.pop() {
             for output in self.machine.step(now, self.shared.room(), input) {
                 match output {

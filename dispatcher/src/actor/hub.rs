@@ -21,16 +21,13 @@ mod hints;
 mod questions;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
-pub(crate) use hints::{Deliver, Express, Kick, Reload, Remind, Wake};
+pub(crate) use hints::{Changed, Deliver, Express, Kick, Reload, Remind, Wake};
 pub(crate) use questions::{AreInFlight, Drain, Observe, Stop};
 
 /// An endpoint that had nothing to do for this long is forgotten.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Pause between two looks for such endpoints.
 const PASSIVATE_EVERY: Duration = Duration::from_secs(15);
-/// Retries kept in the wheel; the rows know the others.
-const WHEEL_MAX: usize = 100_000;
-
 pub(crate) struct Hub {
     shared: Rc<Shared>,
     queued: Arc<AtomicUsize>,
@@ -57,7 +54,7 @@ pub struct HubReport {
     pub in_flight: usize,
     /// Requests running, and results that are not durable yet.
     pub busy: usize,
-    /// Retries in the wheel.
+    /// Endpoints that are going to be reminded.
     pub wheel: usize,
     /// Bytes of jobs in memory, roughly.
     pub job_bytes: usize,
@@ -92,7 +89,7 @@ impl Hub {
         true
     }
 
-    /// Wakes the hub when the next retry is due.
+    /// Wakes the hub when the next endpoint is due.
     fn arm_timer(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.wheel.next_at() else { return };
         if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
@@ -108,12 +105,8 @@ impl Hub {
 
     fn fire(&mut self, ctx: &mut Context<Self>) {
         self.timer = None;
-        let mut due: HashMap<EndpointId, Vec<_>> = HashMap::new();
-        for (endpoint, delivery) in self.wheel.take_due(self.shared.clock.now()) {
-            due.entry(endpoint).or_default().push(delivery);
-        }
-        for (endpoint, deliveries) in due {
-            self.tell(endpoint, Input::Due(deliveries));
+        for endpoint in self.wheel.take_due(self.shared.clock.now()) {
+            self.tell(endpoint, Input::Kicked);
         }
         self.arm_timer(ctx);
     }

@@ -8,7 +8,9 @@ use actix::Addr;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use tokio::sync::oneshot;
 
-use super::hub::{Deliver, Drain, Express, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead};
+use super::hub::{
+    Changed, Deliver, Drain, Express, Hub, Kick, PageRead, Reload, Remind, ResultsRecorded, SettingsRead,
+};
 use crate::job::Job;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
@@ -82,11 +84,16 @@ impl Hubs {
         }
     }
 
-    /// Retries to be reminded of in time.
-    pub(crate) fn remind(&self, retries: impl IntoIterator<Item = (Timestamp, EndpointId, DeliveryId)>) {
-        for (port, retries) in self.by_hub(retries, |retry| retry.1) {
-            port.addr.do_send(Remind(retries));
+    /// When endpoints have something due.
+    pub(crate) fn remind(&self, endpoints: impl IntoIterator<Item = (Timestamp, EndpointId)>) {
+        for (port, endpoints) in self.by_hub(endpoints, |(_, endpoint)| *endpoint) {
+            port.addr.do_send(Remind(endpoints));
         }
+    }
+
+    /// Somebody has moved a delivery in its row.
+    pub(crate) fn changed(&self, endpoint: EndpointId, delivery: DeliveryId) {
+        self.of(endpoint).addr.do_send(Changed { endpoint, delivery });
     }
 
     /// These results are durable.
@@ -107,8 +114,8 @@ impl Hubs {
     }
 
     /// Answers a question for a page.
-    pub(crate) fn page(&self, endpoint: EndpointId, jobs: Vec<Job>, full: bool) {
-        self.of(endpoint).addr.do_send(PageRead { endpoint, jobs, full });
+    pub(crate) fn page(&self, page: PageRead) {
+        self.of(page.endpoint).addr.do_send(page);
     }
 
     /// Start nothing more, and do not wait for what runs.

@@ -46,6 +46,17 @@ pub(crate) enum Hold {
     Paused,
 }
 
+impl Hold {
+    /// The one that lasts longer.
+    fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
+            (Self::Until(one), Self::Until(another)) => Self::Until(one.max(another)),
+            (Self::No, hold) | (hold, Self::No) => hold,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The rules, at the start and at every change.
@@ -60,8 +71,8 @@ pub(crate) enum Input {
     Kicked,
     /// What was read from the rows: the front of the line and what is due. `full` when there may be more of either.
     Page { jobs: Vec<Job>, full: bool },
-    /// These retries are due. A hint as well.
-    Due(Vec<DeliveryId>),
+    /// Somebody else has moved this delivery: what memory knows of it is not true any more.
+    Changed(DeliveryId),
     /// A grant that was waited for.
     Granted,
     /// A request ended. What comes next depends on what its end says of the endpoint.
@@ -111,6 +122,12 @@ pub(crate) struct EndpointMachine {
     reading: bool,
     /// Something was left to the rows since that read was asked for.
     missed: bool,
+    /// Something was changed since: what that read brings is too old.
+    stale: bool,
+    /// The endpoint does not exist, or cannot be used.
+    gone: bool,
+    /// What the last answers asked for; the rules follow when it is durable.
+    asked_hold: Option<Hold>,
     /// Recorded since that read was asked for: it may still show them as open.
     settled: HashSet<DeliveryId>,
     /// Arrived since that read was asked for.
@@ -134,12 +151,15 @@ impl EndpointMachine {
         match input {
             Input::Configured(rules) => {
                 self.rules = Some(rules);
+                self.gone = false;
                 // What waits may have been canceled, or its subscription switched off.
                 self.drop_waiting();
                 self.late.clear();
                 self.leave_to_rows();
+                self.stale = self.reading;
             }
             Input::Gone => self.forget(),
+            _ if self.gone && !matches!(input, Input::Finished { .. } | Input::Recorded(_) | Input::Granted) => {}
             Input::Arrived(jobs) => jobs.into_iter().for_each(|job| self.arrive(job, room)),
             Input::Express(job) => {
                 if !self.knows(job.delivery_id) {
@@ -148,24 +168,31 @@ impl EndpointMachine {
             }
             Input::Kicked => self.leave_to_rows(),
             Input::Page { jobs, full } => self.take_page(jobs, full),
-            Input::Due(ids) => {
-                if !ids.iter().all(|id| self.waiting.contains(id)) {
-                    self.leave_to_rows();
-                }
+            Input::Changed(delivery) => {
+                self.drop_job(delivery);
+                self.leave_to_rows();
+                self.stale = self.reading;
             }
             Input::Granted => self.take_grant(now, &mut outputs),
             Input::Finished { delivery, hold } => {
                 self.in_flight.remove(&delivery);
                 self.express_in_flight.remove(&delivery);
                 self.unrecorded.insert(delivery);
-                if let (Some(hold), Some(rules)) = (hold, self.rules.as_mut()) {
-                    rules.hold = hold;
-                }
+                self.asked_hold = match (self.asked_hold, hold) {
+                    (Some(before), Some(hold)) => Some(before.stricter(hold)),
+                    (before, hold) => hold.or(before),
+                };
             }
             Input::Recorded(delivery) => {
                 self.unrecorded.remove(&delivery);
                 if self.reading {
                     self.settled.insert(delivery);
+                }
+                if self.unrecorded.is_empty()
+                    && let (Some(asked), Some(rules)) = (self.asked_hold.take(), self.rules.as_mut())
+                {
+                    // The rows say it now, and so will the next rules.
+                    rules.hold = rules.hold.stricter(asked);
                 }
             }
             Input::Drain => self.draining = true,
@@ -183,12 +210,18 @@ impl EndpointMachine {
         self.is_settled() && !self.reading && self.asked == 0 && nothing_skips && (nothing_waits || self.is_held(now))
     }
 
+    /// Held by its rules, or by what an answer asked for and the rows do not say yet: rules that were read before the
+    /// answer was durable must not end its hold.
     fn is_held(&self, now: Timestamp) -> bool {
-        self.rules.is_some_and(|rules| match rules.hold {
+        self.holds().any(|hold| match hold {
             Hold::No => false,
             Hold::Until(at) => now < at,
             Hold::Paused => true,
         })
+    }
+
+    fn holds(&self) -> impl Iterator<Item = Hold> {
+        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold)
     }
 
     fn is_settled(&self) -> bool {
@@ -223,8 +256,21 @@ impl EndpointMachine {
 
     fn forget(&mut self) {
         self.drop_waiting();
+        self.late.clear();
+        self.express.clear();
         self.rules = None;
         self.more = false;
+        self.gone = true;
+    }
+
+    fn drop_job(&mut self, delivery: DeliveryId) {
+        self.late.retain(|job| job.delivery_id != delivery);
+        if self.waiting.remove(&delivery) {
+            let is_other = |job: &Job| job.delivery_id != delivery;
+            self.line.retain(|_, job| is_other(job));
+            self.due.retain(|_, job| is_other(job));
+            self.waiting_bytes = self.line.values().chain(self.due.values()).map(Job::bytes).sum();
+        }
     }
 
     fn drop_waiting(&mut self) {
@@ -268,6 +314,8 @@ impl EndpointMachine {
     fn take_page(&mut self, jobs: Vec<Job>, full: bool) {
         self.reading = false;
         let settled = std::mem::take(&mut self.settled);
+        // A page from before a change is not kept; another is read.
+        let jobs = if std::mem::take(&mut self.stale) { Vec::new() } else { jobs };
         for job in jobs {
             if !settled.contains(&job.delivery_id) {
                 self.keep(job);
@@ -339,7 +387,8 @@ impl EndpointMachine {
             // The rows keep what waits; when the hold ends they are read in order.
             self.drop_waiting();
             self.leave_to_rows();
-            if let Some(Rules { hold: Hold::Until(at), .. }) = self.rules
+            let ends = self.holds().filter_map(|hold| if let Hold::Until(at) = hold { Some(at) } else { None });
+            if let Some(at) = ends.max()
                 && self.woken_at != Some(at)
             {
                 self.woken_at = Some(at);
@@ -351,7 +400,7 @@ impl EndpointMachine {
             self.asked += 1;
             outputs.push(Output::Ask);
         }
-        if !held && self.more && !self.reading && self.waiting.len() < LOW_WATER {
+        if !held && self.more && !self.reading && self.waiting.len() < LOW_WATER.min(room.max(1)) {
             self.reading = true;
             self.missed = false;
             let known = self.waiting.len() + self.in_flight.len() + self.unrecorded.len();

@@ -5,6 +5,8 @@
 //!                  cancel, a retry by hand) stays; the attempt is recorded all the same.
 //! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
 //!                  that soon nothing new starts.
+//! Alone            if the database refuses a group, its halves are tried; what it refuses by itself is stored without
+//!                  what came from the receiver, so that no answer can stop the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +15,14 @@ use std::time::Duration;
 use angarium_entity::change_log::{self, DeliveryChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::endpoint::{self, Status as EndpointStatus};
-use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId};
+use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
+use super::ingest::is_connection_lost;
 use super::sql::{self, Field};
 use crate::actor::Hubs;
 use crate::report::{EndpointHold, Report};
@@ -58,17 +61,53 @@ pub(crate) async fn run(
     let committer = Committer { db, clock, hubs, changes };
     let mut group = Vec::with_capacity(GROUP_MAX);
     while reports.recv_many(&mut group, GROUP_MAX).await > 0 {
-        let mut pause = PAUSE_MIN;
-        while let Err(error) = committer.commit(&group).await {
-            tracing::error!(%error, results = group.len(), "results are not durable yet; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        group.clear();
+        committer.record(std::mem::take(&mut group)).await;
     }
 }
 
 impl Committer {
+    /// Commits a group, whatever it takes.
+    async fn record(&self, group: Vec<Report>) {
+        let mut groups = vec![group];
+        let mut pause = PAUSE_MIN;
+        while let Some(mut group) = groups.pop() {
+            let Err(error) = self.commit(&group).await else {
+                pause = PAUSE_MIN;
+                continue;
+            };
+            if is_connection_lost(&error) {
+                tracing::error!(%error, results = group.len(), "results are not durable yet; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+                groups.push(group);
+            } else if group.len() > 1 {
+                let second = group.split_off(group.len() / 2);
+                groups.extend([second, group]);
+            } else if let Some(report) = group.pop() {
+                groups.extend(self.without_answer(report, &error).map(|report| vec![report]));
+            }
+        }
+    }
+
+    /// A result that the database refuses, without what came from the receiver; none if it was without already. Then
+    /// it is given up: its delivery stays open, and a sweep sends it again.
+    fn without_answer(&self, report: Report, error: &DbErr) -> Option<Report> {
+        let (endpoint_id, delivery_id) = (report.job.endpoint_id, report.job.delivery_id);
+        tracing::error!(%error, endpoint = %endpoint_id, delivery = %delivery_id, "the database refuses a result");
+        if report.attempt.response_headers.is_none() && report.attempt.error_message.is_none() {
+            self.hubs.recorded([Recorded { endpoint_id, delivery_id, next_attempt_at: None }]);
+            return None;
+        }
+        let attempt = attempt::Model {
+            error_message: None,
+            response_headers: None,
+            response_body: None,
+            response_body_truncated: true,
+            ..report.attempt
+        };
+        Some(Report { attempt, ..report })
+    }
+
     async fn commit(&self, group: &[Report]) -> Result<(), DbErr> {
         let now = self.clock.now();
         let transaction = self.db.begin().await?;
@@ -81,11 +120,11 @@ impl Committer {
         transaction.commit().await?;
 
         let recorded = group.iter().map(|report| {
-            let decided = applied.get(&report.job.delivery_id).is_some_and(|decided| *decided);
+            let applied = applied.get(&report.job.delivery_id);
             Recorded {
                 endpoint_id: report.job.endpoint_id,
                 delivery_id: report.job.delivery_id,
-                next_attempt_at: report.next.next_attempt_at().filter(|_| decided),
+                next_attempt_at: applied.and_then(|applied| applied.next_attempt_at),
             }
         });
         self.hubs.recorded(recorded);
@@ -99,12 +138,21 @@ impl Committer {
     }
 }
 
-/// Moves the deliveries. Answers which results counted, and of those, which decided the state.
+/// What became of a result that counted.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// Whether it decided the state.
+    decided: bool,
+    /// When the delivery is due now, whoever decided that.
+    next_attempt_at: Option<Timestamp>,
+}
+
+/// Moves the deliveries. Answers what became of the results that counted.
 async fn apply(
     db: &impl ConnectionTrait,
     group: &[Report],
     now: Timestamp,
-) -> Result<HashMap<DeliveryId, bool>, DbErr> {
+) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
     #[derive(Serialize)]
     struct Row<'a> {
         id: String,
@@ -159,12 +207,13 @@ async fn apply(
          response_status_code = r.response_status_code, \
          updated_at = $2 \
          FROM {source} AS r WHERE d.id = r.id AND d.attempt_count = r.expected \
-         RETURNING id AS counted, round AS counted_round, status AS counted_status"
+         RETURNING id AS counted, round AS counted_round, status AS counted_status, next_attempt_at AS counted_next"
     );
     let text = if backend == sea_orm::DbBackend::Postgres {
         text.replace("RETURNING id AS", "RETURNING d.id AS")
             .replace(", round AS", ", d.round AS")
             .replace(", status AS", ", d.status AS")
+            .replace(", next_attempt_at AS", ", d.next_attempt_at AS")
     } else {
         text
     };
@@ -177,7 +226,7 @@ async fn apply(
         let status: String = row.try_get("", "counted_status")?;
         let decided =
             reports.get(&id).is_some_and(|report| report.job.round == round && report.next.status().name() == status);
-        applied.insert(id, decided);
+        applied.insert(id, Applied { decided, next_attempt_at: row.try_get("", "counted_next")? });
     }
     Ok(applied)
 }
@@ -275,10 +324,13 @@ async fn hold_endpoints(db: &impl ConnectionTrait, group: &[Report], now: Timest
     Ok(held)
 }
 
-fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, bool>) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
+fn changes_of(
+    counted: &[&Report],
+    applied: &HashMap<DeliveryId, Applied>,
+) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
     let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
     for report in counted {
-        if applied.get(&report.job.delivery_id) == Some(&true) {
+        if applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided) {
             by_workspace.entry(report.attempt.workspace_id).or_default().push(report.change());
         }
     }

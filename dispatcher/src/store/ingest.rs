@@ -25,7 +25,6 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::idempotency::{self, Claim};
 use super::match_table::{Match, MatchTable, MatchTables};
 use super::sql;
-use super::sweep::AHEAD;
 use crate::actor::Hubs;
 use crate::job::Job;
 use crate::publish::{NewEvent, PublishError, Published};
@@ -254,9 +253,7 @@ impl Committer {
         let (later, at_once): (Vec<_>, Vec<_>) = deliveries.iter().partition(|row| row.next_attempt_at.is_some());
         let jobs = at_once.into_iter().filter_map(|row| Some(Job::new(row, by_id.get(&row.event_id)?.clone())));
         self.hubs.deliver(jobs);
-        let soon = now + AHEAD;
-        let due = |row: &&delivery::Model| Some((row.next_attempt_at?, row.endpoint_id, row.id));
-        self.hubs.remind(later.iter().filter_map(due).filter(|(at, ..)| *at <= soon));
+        self.hubs.remind(later.iter().filter_map(|row| Some((row.next_attempt_at?, row.endpoint_id))));
         for change in changes {
             // Nobody watching is not an error.
             let _ = self.changes.send(Arc::new(change));

@@ -8,21 +8,27 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery;
 use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, EndpointId, WorkspaceId, endpoint, event, signing_secret, subscription, workspace};
-use futures_util::StreamExt as _;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
+use super::ingest::is_connection_lost;
 use super::sql;
 use crate::actor::Hubs;
+use crate::actor::hub::PageRead;
 use crate::job::Job;
 use crate::settings::Settings;
 
-/// Questions that are answered in one go.
+/// Questions that are taken together.
 const BATCH_MAX: usize = 256;
-/// Lines that are read at once.
+/// Reads that run at once.
 const CONCURRENT_READS: usize = 4;
-/// Pause after the database failed; the questions are asked again.
+/// Pause after the database was not there; the question is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Bytes of payload of one page; a single larger one fits all the same.
+const PAGE_BYTES_MAX: i64 = 1024 * 1024;
 
 /// A question of an actor; the answer goes to its hub.
 #[derive(Clone, Copy, Debug)]
@@ -41,21 +47,29 @@ pub(crate) async fn run(
     hubs: Hubs,
     mut asks: mpsc::UnboundedReceiver<Ask>,
 ) {
-    let pager = Pager { db, clock, sealer, hubs };
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while asks.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut settings = Vec::new();
-        let mut pages = Vec::new();
-        for ask in batch.drain(..) {
-            match ask {
-                Ask::Settings(endpoint) => settings.push(endpoint),
-                Ask::Page { endpoint, shard, limit } => pages.push((endpoint, shard, limit)),
+    let reads = Arc::new(Semaphore::new(CONCURRENT_READS));
+    let pager = Arc::new(Pager { db, clock, sealer, hubs, reads });
+    // Ends with this future, and takes the answers that nobody needs any more along.
+    let mut answers = JoinSet::new();
+    let (settings, settings_asked) = mpsc::unbounded_channel();
+    answers.spawn(answer_settings(pager.clone(), settings_asked));
+    while let Some(ask) = asks.recv().await {
+        match ask {
+            Ask::Settings(endpoint) => drop(settings.send(endpoint)),
+            Ask::Page { endpoint, shard, limit } => {
+                let pager = pager.clone();
+                answers.spawn(async move { pager.answer_page(endpoint, shard, limit).await });
             }
         }
-        pager.answer_settings(settings).await;
-        futures_util::stream::iter(pages)
-            .for_each_concurrent(CONCURRENT_READS, |(endpoint, shard, limit)| pager.answer_page(endpoint, shard, limit))
-            .await;
+        while answers.try_join_next().is_some() {}
+    }
+}
+
+/// Answers for settings, one batch after the other: of two answers for an endpoint the later must be the newer.
+async fn answer_settings(pager: Arc<Pager>, mut asked: mpsc::UnboundedReceiver<EndpointId>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while asked.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        pager.answer_settings(std::mem::take(&mut batch)).await;
     }
 }
 
@@ -64,28 +78,57 @@ struct Pager {
     clock: SharedClock,
     sealer: Sealer,
     hubs: Hubs,
+    reads: Arc<Semaphore>,
 }
 
 impl Pager {
+    /// Asks until the database is there. An answer that it refuses to give, such as a row that does not decode, is
+    /// for the caller.
+    async fn persist<'a, T: Send>(
+        &'a self,
+        read: impl Fn() -> BoxFuture<'a, Result<T, DbErr>> + Send,
+    ) -> Result<T, DbErr> {
+        loop {
+            let answered = match self.reads.acquire().await {
+                Ok(_permit) => read().await,
+                Err(closed) => Err(DbErr::Custom(closed.to_string())),
+            };
+            match answered {
+                Err(error) if is_connection_lost(&error) => {
+                    tracing::error!(%error, "the database is not there to read what waits; trying again");
+                }
+                answered => return answered,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Answers for each endpoint; none for one that is gone or cannot be used, whose rows must not stop the others.
     async fn answer_settings(&self, mut endpoints: Vec<EndpointId>) {
         endpoints.sort_unstable();
         endpoints.dedup();
-        if endpoints.is_empty() {
-            return;
-        }
-        let mut found = loop {
-            match self.read_settings(&endpoints).await {
-                Ok(found) => break found,
-                Err(error) => tracing::error!(%error, "could not read the settings of endpoints; trying again"),
+        let together = self.persist(|| self.read_settings(endpoints.clone()).boxed()).await;
+        let mut found = if let Ok(found) = together {
+            found
+        } else {
+            // One of them does not read; which one is told by asking for each.
+            let mut found = HashMap::new();
+            for endpoint in &endpoints {
+                match self.persist(|| self.read_settings(vec![*endpoint]).boxed()).await {
+                    Ok(one) => found.extend(one),
+                    Err(error) => {
+                        tracing::error!(%error, %endpoint, "the settings of an endpoint do not read; its deliveries wait");
+                    }
+                }
             }
-            tokio::time::sleep(PAUSE).await;
+            found
         };
         for endpoint in endpoints {
             self.hubs.settings(endpoint, found.remove(&endpoint).map(Arc::new));
         }
     }
 
-    async fn read_settings(&self, ids: &[EndpointId]) -> Result<HashMap<EndpointId, Settings>, DbErr> {
+    async fn read_settings(&self, ids: Vec<EndpointId>) -> Result<HashMap<EndpointId, Settings>, DbErr> {
         let db = self.db.read();
         let uuids = || ids.iter().map(|id| id.0);
         let rows: Vec<endpoint::Model> = sql::find_by_uuids(db, "endpoint", "id", uuids()).await?;
@@ -119,19 +162,17 @@ impl Pager {
     }
 
     async fn answer_page(&self, endpoint: EndpointId, shard: i32, limit: usize) {
-        loop {
-            match self.read_page(endpoint, shard, limit).await {
-                Ok((jobs, full)) => return self.hubs.page(endpoint, jobs, full),
-                Err(error) => {
-                    tracing::error!(%error, %endpoint, "could not read what waits for an endpoint; trying again");
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        let page = self.persist(|| self.read_page(endpoint, shard, limit).boxed()).await;
+        self.hubs.page(page.unwrap_or_else(|error| {
+            tracing::error!(%error, %endpoint, "what waits for an endpoint does not read; the next sweep tries again");
+            PageRead { endpoint, jobs: Vec::new(), full: false, next_due: None }
+        }));
     }
 
-    async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize) -> Result<(Vec<Job>, bool), DbErr> {
+    async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize) -> Result<PageRead, DbErr> {
+        /// Deliveries of subscriptions that are switched off wait.
         const PAGE: &str = "\
+            SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
             SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
             AND status = 'PENDING' AND next_attempt_at IS NULL \
             AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
@@ -139,23 +180,40 @@ impl Pager {
             UNION ALL \
             SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND next_attempt_at <= $3 \
             AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
-            ORDER BY next_attempt_at LIMIT $4) AS due";
-        let db = self.db.read();
+            ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
+            JOIN event ON event.id = page.event_id ORDER BY page.next_attempt_at IS NULL, page.next_attempt_at, page.seq";
+        const NEXT_DUE: &str = "\
+            SELECT next_attempt_at FROM delivery WHERE endpoint_id = $1 AND next_attempt_at > $2 \
+            ORDER BY next_attempt_at LIMIT 1";
+        let (db, now) = (self.db.read(), self.clock.now());
+        let query =
+            |text, values: Vec<sea_orm::Value>| Statement::from_sql_and_values(db.get_database_backend(), text, values);
         let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = [shard.into(), endpoint.into(), self.clock.now().into(), rows_max.into()];
-        let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), PAGE, values)).await?;
-        let rows: Vec<delivery::Model> =
-            rows.iter().map(|row| delivery::Model::from_query_result(row, "")).collect::<Result<_, _>>()?;
+        let values = vec![shard.into(), endpoint.into(), now.into(), rows_max.into()];
+        let found = db.query_all_raw(query(PAGE, values)).await?;
+        let next_due = match db.query_one_raw(query(NEXT_DUE, vec![endpoint.into(), now.into()])).await? {
+            Some(row) => row.try_get("", "next_attempt_at")?,
+            None => None,
+        };
+
+        let (mut rows, mut bytes): (Vec<delivery::Model>, i64) = (Vec::with_capacity(found.len()), 0);
+        for row in &found {
+            bytes += i64::from(row.try_get::<i32>("", "payload_bytes")?);
+            if bytes > PAGE_BYTES_MAX && !rows.is_empty() {
+                break;
+            }
+            rows.push(delivery::Model::from_query_result(row, "")?);
+        }
         let in_line = rows.iter().filter(|row| row.next_attempt_at.is_none()).count();
-        let full = in_line >= limit || rows.len() - in_line >= limit;
+        let full = rows.len() < found.len() || in_line >= limit || rows.len() - in_line >= limit;
 
         let mut events: Vec<_> = rows.iter().map(|row| row.event_id.0).collect();
         events.sort_unstable();
         events.dedup();
         let events: Vec<event::Model> = sql::find_by_uuids(db, "event", "id", events).await?;
         let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
-        let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone())));
-        Ok((jobs.collect(), full))
+        let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
+        Ok(PageRead { endpoint, jobs, full, next_due })
     }
 }
 

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use angarium_entity::EndpointId;
+use angarium_entity::{EndpointId, Timestamp};
 
 use super::super::endpoint::Configure;
-use super::{Hub, WHEEL_MAX};
+use super::Hub;
 use crate::job::Job;
 use crate::machine::endpoint::Input;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
-use crate::store::sweep::AHEAD;
 
 /// An endpoint whose actor has died is woken again after this.
 const REVIVE_AFTER: Duration = Duration::from_secs(5);
@@ -42,12 +41,18 @@ pub(crate) struct PageRead {
     pub(crate) endpoint: EndpointId,
     pub(crate) jobs: Vec<Job>,
     pub(crate) full: bool,
+    /// When the first of those that are not due yet will be.
+    pub(crate) next_due: Option<Timestamp>,
 }
 
 impl Handler<PageRead> for Hub {
     type Result = ();
 
-    fn handle(&mut self, PageRead { endpoint, jobs, full }: PageRead, _: &mut Self::Context) {
+    fn handle(&mut self, PageRead { endpoint, jobs, full, next_due }: PageRead, ctx: &mut Self::Context) {
+        if let Some(at) = next_due {
+            self.wheel.set(at, endpoint);
+            self.arm_timer(ctx);
+        }
         self.tell_awake(endpoint, Input::Page { jobs, full });
     }
 }
@@ -61,13 +66,10 @@ impl Handler<ResultsRecorded> for Hub {
     type Result = ();
 
     fn handle(&mut self, ResultsRecorded(results): ResultsRecorded, ctx: &mut Self::Context) {
-        let soon = self.shared.clock.now() + AHEAD;
         for Recorded { endpoint_id, delivery_id, next_attempt_at } in results {
             self.tell_awake(endpoint_id, Input::Recorded(delivery_id));
-            if let Some(at) = next_attempt_at.filter(|at| *at <= soon)
-                && self.wheel.len() < WHEEL_MAX
-            {
-                self.wheel.set(at, (endpoint_id, delivery_id));
+            if let Some(at) = next_attempt_at {
+                self.wheel.set(at, endpoint_id);
             }
         }
         self.arm_timer(ctx);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 
-use super::{Hub, WHEEL_MAX};
+use super::Hub;
 use crate::job::Job;
 use crate::machine::endpoint::Input;
 use crate::store::pager::Ask;
@@ -67,21 +67,35 @@ impl Handler<Kick> for Hub {
     }
 }
 
-/// Retries that are due soon.
+/// When these endpoints have something due.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Remind(pub(crate) Vec<(Timestamp, EndpointId, DeliveryId)>);
+pub(crate) struct Remind(pub(crate) Vec<(Timestamp, EndpointId)>);
 
 impl Handler<Remind> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Remind(retries): Remind, ctx: &mut Self::Context) {
-        for (at, endpoint, delivery) in retries {
-            if self.wheel.len() < WHEEL_MAX {
-                self.wheel.set(at, (endpoint, delivery));
-            }
+    fn handle(&mut self, Remind(endpoints): Remind, ctx: &mut Self::Context) {
+        for (at, endpoint) in endpoints {
+            self.wheel.set(at, endpoint);
         }
         self.arm_timer(ctx);
+    }
+}
+
+/// Somebody else has moved a delivery.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Changed {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) delivery: DeliveryId,
+}
+
+impl Handler<Changed> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Changed { endpoint, delivery }: Changed, _: &mut Self::Context) {
+        self.tell(endpoint, Input::Changed(delivery));
     }
 }
 

@@ -182,9 +182,7 @@ impl Life {
             13 => self.grant(),
             14 => {
                 self.now = self.now + Duration::from_secs(self.chance.below(10));
-                let due = self.page(100).into_iter().filter(|job| job.status == Status::Retrying);
-                let due: Vec<_> = due.map(|job| job.delivery_id).collect();
-                self.give(Input::Due(due));
+                self.give(Input::Kicked);
             }
             _ if self.chance.one_in(4) => {
                 self.rules.hold = if self.chance.one_in(2) { Hold::Paused } else { Hold::No };

@@ -129,7 +129,7 @@ fn a_retry_that_was_ready_earlier_goes_before_the_line_and_a_later_one_behind_it
     let busy = job(1);
     world.give(Input::Arrived(vec![busy.clone()]));
     world.give(Input::Arrived(vec![job(2), job(3)]));
-    world.give(Input::Due(vec![early.delivery_id, late.delivery_id]));
+    world.give(Input::Kicked);
     world.give(Input::Page { jobs: vec![early, late], full: false });
     assert_eq!(world.run(), [1, 0, 2, 3, 0]);
 }
@@ -211,7 +211,7 @@ fn a_retry_by_hand_whose_last_result_is_not_confirmed_yet_is_read_from_the_rows(
     world.give(Input::Arrived(vec![failed.clone()]));
     world.started.clear();
     world.give(Input::Finished { delivery: failed.delivery_id, hold: None });
-    world.give(Input::Due(vec![failed.delivery_id]));
+    world.give(Input::Changed(failed.delivery_id));
     world.give(Input::Recorded(failed.delivery_id));
     world.give(Input::Page { jobs: vec![], full: false });
     let again = Job { status: Status::Retrying, timed: true, attempt_count: 1, ..failed };
