@@ -9,19 +9,27 @@ use angarium_entity::endpoint::{
 use angarium_entity::signing_secret::{self, SecretError, SigningSecret};
 use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspace};
 use async_graphql::Enum;
-use sea_orm::{ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Set};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::NAME_LEN_MAX;
-use super::{AppError, Path, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::{AppState, Caller};
 
 mod check;
+mod delete;
+mod hold;
 mod list;
+mod rotate;
+mod update;
 
+pub use delete::{delete, discard};
+pub use hold::{pause, resume};
 pub use list::{Filter, Sort};
+pub use rotate::rotate;
+pub use update::{Patch, SigningDraft, update};
 
 /// Most characters of the reason for a pause.
 pub const REASON_LEN_MAX: usize = 1024;
@@ -34,12 +42,20 @@ pub const IN_FLIGHT_DEFAULT: i32 = 16;
 pub enum ErrorCode {
     /// The value is empty.
     Blank,
+    /// The object was changed meanwhile; see `expectedVersion`.
+    Conflict,
+    /// Deliveries wait for the endpoint; discard them first.
+    DeliveriesWaiting,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
     /// The value is malformed.
     Invalid,
+    /// Subscriptions still use the endpoint.
+    InUse,
     /// No such object in this workspace.
     NotFound,
+    /// The endpoint has no secret to rotate.
+    NotSigned,
     /// The secret is too short.
     SecretWeak,
     /// The value is too long.
@@ -136,8 +152,8 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
     let new = draft.check(state, &Path::argument("input"), &mut problems);
     let new = problems.unless_any(new).map_err(Refusal::Problems)?;
     let transaction = state.db.begin().await?;
-    let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
     workspace::bump_config_version(&transaction, workspace_id).await?;
+    let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
     transaction.commit().await?;
     state.dispatcher.endpoint_changed(created.endpoint.id);
     Ok(created)
@@ -190,62 +206,19 @@ pub(super) async fn insert(
     Ok(Created { endpoint, secret: new.secret })
 }
 
-/// Holds the deliveries to an endpoint.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn pause(
-    state: &AppState,
-    caller: &Caller,
+/// The endpoint with this ID as it is now that nobody else changes the workspace's subscriptions and endpoints, until
+/// the transaction ends.
+async fn take(
+    db: &DatabaseTransaction,
+    reach: Reach,
     id: &str,
-    reason: Option<String>,
-) -> Result<endpoint::Model, Refusal<ErrorCode>> {
-    let mut problems = Problems::default();
-    let reason = problems.optional_text(&Path::argument("reason"), reason, REASON_LEN_MAX);
-    set_status(state, caller, id, Status::Paused, reason, problems).await
-}
-
-/// Delivers again to an endpoint that was paused or suspended.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn resume(state: &AppState, caller: &Caller, id: &str) -> Result<endpoint::Model, Refusal<ErrorCode>> {
-    set_status(state, caller, id, Status::Active, None, Problems::default()).await
-}
-
-/// A status is no setting: `version`, and with it what an old attempt shows, stays as it is.
-async fn set_status(
-    state: &AppState,
-    caller: &Caller,
-    id: &str,
-    status: Status,
-    reason: Option<String>,
-    mut problems: Problems<ErrorCode>,
-) -> Result<endpoint::Model, Refusal<ErrorCode>> {
-    caller.require(Scope::WebhookSubscribe)?;
-    let transaction = state.db.begin().await?;
-    let found = match id.parse::<EndpointId>() {
-        Ok(id) => within!(endpoint, Reach::of(caller)?).filter(by_id(id)).one(&transaction).await?,
-        Err(_) => None,
-    };
-    if found.is_none() {
-        problems.add(ErrorCode::NotFound, &Path::argument("id"), "does not exist");
-    }
-    let found = problems.unless_any(found).map_err(Refusal::Problems)?;
-    let workspace_id = found.workspace_id;
-    let mut changed = found.into_active_model();
-    changed.status = Set(status);
-    changed.status_reason = Set(reason);
-    if status == Status::Active {
-        // Whoever resumes an endpoint does not want to wait for what its receiver once asked for.
-        changed.held_until = Set(None);
-    }
-    changed.updated_at = Set(state.now());
-    let endpoint = changed.update(&transaction).await?;
-    workspace::bump_config_version(&transaction, workspace_id).await?;
-    transaction.commit().await?;
-    state.dispatcher.endpoint_changed(endpoint.id);
-    Ok(endpoint)
+) -> Result<Result<endpoint::Model, Problem<ErrorCode>>, DbErr> {
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let Ok(id) = id.parse() else { return Ok(Err(not_found())) };
+    let select = within!(endpoint, reach).filter(by_id(id));
+    let Some(seen) = select.clone().one(db).await? else { return Ok(Err(not_found())) };
+    workspace::bump_config_version(db, seen.workspace_id).await?;
+    Ok(select.one(db).await?.ok_or_else(not_found))
 }
 
 /// The endpoint with this ID, if the caller can see it.

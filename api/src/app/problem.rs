@@ -74,6 +74,11 @@ impl<C> Problems<C> {
         self.0.push(Problem { code, message: message.into(), field: field.clone() });
     }
 
+    /// One more that was found elsewhere.
+    pub fn push(&mut self, problem: Problem<C>) {
+        self.0.push(problem);
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -59,7 +59,12 @@ impl From<endpoints::ErrorCode> for ErrorCode {
         match code {
             endpoints::ErrorCode::Blank => Self::Blank,
             endpoints::ErrorCode::HeaderForbidden => Self::HeaderForbidden,
-            endpoints::ErrorCode::Invalid => Self::Invalid,
+            // The last four are not about what an endpoint looks like, which is all that is checked for a subscription.
+            endpoints::ErrorCode::Invalid
+            | endpoints::ErrorCode::Conflict
+            | endpoints::ErrorCode::DeliveriesWaiting
+            | endpoints::ErrorCode::InUse
+            | endpoints::ErrorCode::NotSigned => Self::Invalid,
             endpoints::ErrorCode::NotFound => Self::NotFound,
             endpoints::ErrorCode::SecretWeak => Self::SecretWeak,
             endpoints::ErrorCode::TooLong => Self::TooLong,
@@ -134,6 +139,8 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
     let workspace_id = caller.workspace_id()?;
     let checked = check::check(state, draft).await?;
     let transaction = state.db.begin().await?;
+    // First, so that nobody deletes the endpoint meanwhile.
+    workspace::bump_config_version(&transaction, workspace_id).await?;
     let (endpoint, secret) = match checked.endpoint {
         EndpointChoice::New(new) => {
             let created = endpoints::insert(&transaction, state, caller, workspace_id, *new, true).await?;
@@ -151,7 +158,6 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
         row.endpoint_id = endpoint.id;
     }
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
-    workspace::bump_config_version(&transaction, workspace_id).await?;
     transaction.commit().await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
     Ok(Created { subscription: row, endpoint, secret })

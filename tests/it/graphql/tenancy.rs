@@ -81,7 +81,7 @@ on_both_databases! {
         app.subscribe(receiver.url()).await;
         app.publish(json!({ "secret": 1 })).await;
         let delivery = app.delivery_in("SUCCEEDED").await;
-        let id = json!({ "id": delivery["id"], "sub": delivery["subscription"]["id"] });
+        let id = json!({ "id": delivery["id"], "sub": delivery["subscription"]["id"], "ep": delivery["endpoint"]["id"] });
         for (scopes, query, path) in [
             (vec!["EVENT_READ"], "query { deliveries { totalCount } }", "deliveries"),
             (vec!["DELIVERY_READ"], "query { events { totalCount } }", "events"),
@@ -97,6 +97,10 @@ on_both_databases! {
             (vec!["WORKSPACE_READ"], "mutation($id: ID!) { workspaceUpdate(id: $id, input: { name: \"x\" }) { workspace { id } } }", "workspaceUpdate"),
             (vec!["WORKSPACE_WRITE"], "mutation { eventTypeUpdate(name: \"invoice.paid\", input: {}) { eventType { id } } }", "eventTypeUpdate"),
             (vec!["WORKSPACE_WRITE"], "mutation { eventTypeArchive(name: \"invoice.paid\") { eventType { id } } }", "eventTypeArchive"),
+            (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointUpdate(id: $ep, input: {}) { webhookEndpoint { id } } }", "webhookEndpointUpdate"),
+            (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointSecretRotate(id: $ep) { signingSecret } }", "webhookEndpointSecretRotate"),
+            (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointDelete(id: $ep) { deletedWebhookEndpointId } }", "webhookEndpointDelete"),
+            (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointBacklogDiscard(id: $ep) { discardedCount } }", "webhookEndpointBacklogDiscard"),
             // An edge is guarded by the type that it leads to.
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { event { payload } } }", "delivery.event"),
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { endpoint { url } } }", "delivery.endpoint"),

@@ -39,7 +39,12 @@ impl Draft {
     }
 }
 
-fn check_url(state: &AppState, field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<String> {
+pub(super) fn check_url(
+    state: &AppState,
+    field: &Path,
+    text: &str,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<String> {
     let url = match url::parse(text, state.limits.allow_http) {
         Ok(url) => url,
         Err(error) => {
@@ -62,7 +67,11 @@ fn check_url(state: &AppState, field: &Path, text: &str, problems: &mut Problems
     Some(text.to_owned())
 }
 
-fn check_headers(field: &Path, given: &[(String, String)], problems: &mut Problems<ErrorCode>) -> Option<Headers> {
+pub(super) fn check_headers(
+    field: &Path,
+    given: &[(String, String)],
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Headers> {
     if given.len() > header::COUNT_MAX {
         problems.add(ErrorCode::TooMany, field, format!("holds more than {} headers", header::COUNT_MAX));
         return None;
@@ -96,7 +105,7 @@ fn check_headers(field: &Path, given: &[(String, String)], problems: &mut Proble
     headers.into_iter().collect::<Option<_>>().map(Headers)
 }
 
-fn check_in_flight(
+pub(super) fn check_in_flight(
     field: &Path,
     ordering: Ordering,
     given: Option<i32>,
@@ -113,7 +122,7 @@ fn check_in_flight(
     None
 }
 
-fn check_timeout(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<Duration> {
+pub(super) fn check_timeout(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<Duration> {
     match duration::parse(text) {
         Ok(timeout) if TIMEOUT_RANGE.contains(&timeout) => return Some(timeout),
         Ok(_) => problems.add(ErrorCode::Invalid, field, "is not from 1 to 60 seconds"),
@@ -124,7 +133,7 @@ fn check_timeout(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -
 
 /// The outer option is whether it can go on, the inner one whether requests are signed.
 #[expect(clippy::option_option, reason = "two questions, answered once and taken apart at once")]
-fn check_secret(
+pub(super) fn check_secret(
     field: &Path,
     scheme: SignatureScheme,
     given: Option<String>,

@@ -115,6 +115,7 @@ impl Loaders {
                 let rows = signing_secret::Entity::find()
                     .filter(Column::EndpointId.is_in(wanted))
                     .order_by_asc(Column::CreatedAt)
+                    .order_by_asc(Column::Id)
                     .all(self.state.db.read())
                     .await?;
                 let mut found: HashMap<EndpointId, Vec<_>> = HashMap::new();

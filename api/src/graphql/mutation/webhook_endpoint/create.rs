@@ -19,15 +19,20 @@ pub(crate) struct HttpHeaderInput {
     value: String,
 }
 
+/// Names and values.
+pub(crate) fn pairs(headers: Vec<HttpHeaderInput>) -> Vec<(String, String)> {
+    headers.into_iter().map(|header| (header.name, header.value)).collect()
+}
+
 /// How to sign requests.
 #[derive(Clone, Debug, InputObject)]
 pub(crate) struct WebhookSigningInput {
     /// Signature scheme.
     #[graphql(default_with = "WebhookSignatureScheme::StandardWebhooks")]
-    scheme: WebhookSignatureScheme,
+    pub(crate) scheme: WebhookSignatureScheme,
     /// Secret to use, 12 to 256 bytes: `whsec_` and base64, or else taken as it is. Generated when absent.
     #[graphql(secret)]
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 /// A webhook endpoint to create.
@@ -67,7 +72,7 @@ impl From<WebhookEndpointCreateInput> for Draft {
             name: input.name,
             description: input.description,
             url: input.url.0,
-            headers: input.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            headers: pairs(input.headers),
             body_format: input.body_format.into(),
             ordering: input.ordering.into(),
             max_in_flight: input.max_in_flight,

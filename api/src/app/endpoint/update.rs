@@ -1,0 +1,219 @@
+//! Changing the settings of an endpoint.
+
+use std::time::Duration;
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, TIMEOUT};
+use angarium_entity::endpoint_revision;
+use angarium_entity::signing_secret::{self, SigningSecret};
+use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
+
+use super::check::{check_headers, check_in_flight, check_secret, check_timeout, check_url};
+use super::rotate::retire;
+use super::{DESCRIPTION_LEN_MAX, ErrorCode, NAME_LEN_MAX, take};
+use crate::app::reach::Reach;
+use crate::app::{Change, Path, Problem, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// What to change.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// Display name.
+    pub name: Change<String>,
+    /// Note for people.
+    pub description: Change<String>,
+    /// Destination.
+    pub url: Change<String>,
+    /// Extra request headers: names and values.
+    pub headers: Change<Vec<(String, String)>>,
+    /// What a request body looks like.
+    pub body_format: Change<BodyFormat>,
+    /// In which order deliveries go out.
+    pub ordering: Change<Ordering>,
+    /// Most requests in flight at once.
+    pub max_in_flight: Change<i32>,
+    /// Time allowed for one request, in ISO 8601.
+    pub timeout: Change<String>,
+    /// How requests are signed.
+    pub signing: Change<SigningDraft>,
+}
+
+/// Another scheme and secret.
+#[derive(Clone, Debug)]
+pub struct SigningDraft {
+    /// The scheme.
+    pub scheme: SignatureScheme,
+    /// The caller's own secret.
+    pub secret: Option<String>,
+}
+
+/// A change that was checked and can be stored.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Checked {
+    before: endpoint::Model,
+    after: endpoint::Model,
+    secrets: Secrets,
+}
+
+/// What becomes of the secrets of an endpoint.
+#[derive(Clone, Debug)]
+enum Secrets {
+    Keep,
+    /// None of them signs any more.
+    Drop,
+    /// Only this one signs.
+    Replace(SigningSecret),
+}
+
+/// Changes an endpoint.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn update(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    patch: Patch,
+    expected_version: Option<i32>,
+) -> Result<endpoint::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let transaction = state.db.begin().await?;
+    let before = take(&transaction, Reach::of(caller)?, id).await??;
+    if expected_version.is_some_and(|expected| expected != before.version) {
+        return Err(conflict(ErrorCode::Conflict, before.version).into());
+    }
+    let mut problems = Problems::default();
+    let checked = patch.check(state, before, &Path::argument("input"), &mut problems);
+    let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
+    let endpoint = checked.store(&transaction, state).await?;
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(endpoint.id);
+    Ok(endpoint)
+}
+
+/// Somebody else was first.
+pub(in crate::app) fn conflict<C>(code: C, version: i32) -> Problem<C> {
+    let message = format!("is not the present version, which is {version}; read it again");
+    Problem { code, message, field: Path::argument("expectedVersion") }
+}
+
+impl Patch {
+    /// Checks everything against the endpoint as it is. `field` is where the change was given.
+    pub(in crate::app) fn check(
+        self,
+        state: &AppState,
+        before: endpoint::Model,
+        field: &Path,
+        problems: &mut Problems<ErrorCode>,
+    ) -> Option<Checked> {
+        let name = problems.changed_text(&field.at("name"), self.name, before.name.as_ref(), NAME_LEN_MAX);
+        let (at, present) = (field.at("description"), before.description.as_ref());
+        let description = problems.changed_text(&at, self.description, present, DESCRIPTION_LEN_MAX);
+        let url = match problems.not_cleared(&field.at("url"), self.url) {
+            Some(Some(url)) => check_url(state, &field.at("url"), &url, problems),
+            Some(None) => Some(before.url.clone()),
+            None => None,
+        };
+        let headers = match self.headers {
+            Change::Set(headers) => check_headers(&field.at("headers"), &headers, problems),
+            other => Some(other.map(|_| Headers::default()).or_default(before.headers.clone(), Headers::default())),
+        };
+        let ordering = self.ordering.or_default(before.ordering, Ordering::Fifo);
+        let max_in_flight = match self.max_in_flight {
+            // Another order has another default.
+            Change::Keep => (ordering == before.ordering).then_some(before.max_in_flight),
+            other => other.on(None),
+        };
+        let max_in_flight = check_in_flight(&field.at("maxInFlight"), ordering, max_in_flight, problems);
+        let timeout_ms = match self.timeout {
+            Change::Keep => Some(before.timeout_ms),
+            Change::Clear => Some(millis(TIMEOUT)),
+            Change::Set(text) => check_timeout(&field.at("timeout"), &text, problems).map(millis),
+        };
+        let signing = check_signing(&field.at("signing"), self.signing, problems);
+        let (signature_scheme, secrets) = signing?.unwrap_or((before.signature_scheme, Secrets::Keep));
+        let after = endpoint::Model {
+            name,
+            description,
+            url: url?,
+            headers: headers?,
+            body_format: self.body_format.or_default(before.body_format, BodyFormat::Envelope),
+            ordering,
+            max_in_flight: max_in_flight?,
+            timeout_ms: timeout_ms?,
+            signature_scheme,
+            ..before.clone()
+        };
+        Some(Checked { before, after, secrets })
+    }
+}
+
+/// The outer none is a problem, the inner one asks for nothing. A generated secret could not be shown: that is what
+/// the rotation is for.
+fn check_signing(
+    field: &Path,
+    change: Change<SigningDraft>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Option<(SignatureScheme, Secrets)>> {
+    let Some(draft) = problems.not_cleared(field, change)? else { return Some(None) };
+    let field = field.at("secret");
+    if draft.scheme == SignatureScheme::StandardWebhooks && draft.secret.is_none() {
+        let message = "is missing: give the secret to sign with, or rotate it to have one generated";
+        problems.add(ErrorCode::Blank, &field, message);
+        return None;
+    }
+    let secrets = match check_secret(&field, draft.scheme, draft.secret, problems)? {
+        Some(secret) => Secrets::Replace(secret),
+        None => Secrets::Drop,
+    };
+    Some(Some((draft.scheme, secrets)))
+}
+
+impl Checked {
+    /// Stores the change as a new version, or nothing where nothing changes.
+    pub(in crate::app) async fn store(
+        self,
+        db: &DatabaseTransaction,
+        state: &AppState,
+    ) -> Result<endpoint::Model, DbErr> {
+        let Self { before, after, secrets } = self;
+        if after == before && matches!(secrets, Secrets::Keep) {
+            return Ok(before);
+        }
+        let now = state.now();
+        let (id, version) = (before.id, before.version + 1);
+        // Only these: the dispatcher writes the status of an endpoint at any time.
+        let mut changed = before.into_active_model();
+        changed.name = Set(after.name);
+        changed.description = Set(after.description);
+        changed.url = Set(after.url);
+        changed.headers = Set(after.headers);
+        changed.body_format = Set(after.body_format);
+        changed.ordering = Set(after.ordering);
+        changed.max_in_flight = Set(after.max_in_flight);
+        changed.timeout_ms = Set(after.timeout_ms);
+        changed.signature_scheme = Set(after.signature_scheme);
+        changed.version = Set(version);
+        changed.updated_at = Set(now);
+        let row = changed.update(db).await?;
+        add_revision(db, &row).await?;
+        if !matches!(secrets, Secrets::Keep) {
+            retire(db, id, now, now).await?;
+        }
+        if let Secrets::Replace(secret) = secrets {
+            let sealed = signing_secret::Model::seal(&secret, id, &state.sealer, now).into_active_model();
+            signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
+        }
+        Ok(row)
+    }
+}
+
+/// Keeps how an endpoint is from now on.
+pub(super) async fn add_revision(db: &DatabaseTransaction, row: &endpoint::Model) -> Result<(), DbErr> {
+    let revision = endpoint_revision::Model::from(row).into_active_model();
+    endpoint_revision::Entity::insert(revision).exec_without_returning(db).await.map(drop)
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
