@@ -150,6 +150,7 @@ impl Patch {
 
 /// The outer none is a problem, the inner one asks for nothing. A generated secret could not be shown: that is what
 /// the rotation is for.
+#[expect(clippy::option_option, reason = "two questions, answered once and taken apart at once")]
 fn check_signing(
     field: &Path,
     change: Change<SigningDraft>,
