@@ -1,5 +1,7 @@
 //! The parameters of a GraphQL request, and the operation that they ask for.
 
+mod expansion;
+
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
@@ -77,6 +79,9 @@ impl Parameters {
         request.operation_name = self.operation_name;
         let name = request.operation_name.clone();
         let document = request.parsed_query().map_err(|error| Refusal::document(error, "GRAPHQL_PARSE_FAILED"))?;
+        if let Err(too_large) = expansion::check(document) {
+            return Err(Refusal::document(ServerError::new(too_large.to_string(), None), "GRAPHQL_VALIDATION_FAILED"));
+        }
         let ty = match selected(&document.operations, name.as_deref()) {
             Some(operation) if operation.node.ty == OperationType::Subscription => {
                 check_single_root(document, operation)?;
