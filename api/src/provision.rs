@@ -80,13 +80,12 @@ pub async fn find_workspace(db: &Database, named: &str) -> Result<workspace::Mod
     found.ok_or_else(|| ProvisionError::UnknownWorkspace(named.to_owned()))
 }
 
-/// The workspace whose ID or external identifier is `named`.
+/// The workspace whose ID is `named`, or, if that is no ID, whose external identifier it is.
 pub(crate) fn named_workspace(named: &str) -> Condition {
-    let by_external_id = Condition::any().add(workspace::Column::ExternalId.eq(named));
-    match named.parse::<WorkspaceId>() {
-        Ok(id) => by_external_id.add(workspace::Column::Id.eq(id)),
-        Err(_) => by_external_id,
-    }
+    Condition::all().add(match named.parse::<WorkspaceId>() {
+        Ok(id) => workspace::Column::Id.eq(id),
+        Err(_) => workspace::Column::ExternalId.eq(named),
+    })
 }
 
 /// Stores a key: a workspace's, or an administrator's when it has none.

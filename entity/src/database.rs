@@ -96,6 +96,7 @@ impl Database {
 
     async fn open_sqlite(url: &str, path: PathBuf) -> Result<Self, OpenError> {
         let lock = lock(&path)?;
+        create_private(&path)?;
         let connect = |connections| {
             let mut options = options(url);
             options.max_connections(connections).min_connections(1);
@@ -174,6 +175,15 @@ fn options(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
     options
+}
+
+/// Makes the file, if it is not there, for its owner alone: it holds what tenants have told nobody else.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|source| OpenError::Lock { path: path.to_owned(), source })
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

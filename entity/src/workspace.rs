@@ -50,6 +50,13 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Whether `text` can be an operator's own identifier: it names the workspace in a header, so it is printable ASCII
+/// without a space at its ends, and it must not be taken for the ID of another workspace.
+pub fn is_external_id(text: &str) -> bool {
+    let looks_like_an_id = text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ws_"));
+    !looks_like_an_id && text.trim() == text && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// Grows `config_version` of a workspace; call it in the transaction of the change.
 ///
 /// # Errors
@@ -61,4 +68,19 @@ pub async fn bump_config_version(db: &impl ConnectionTrait, id: WorkspaceId) -> 
         .exec(db)
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_is_never_taken_for_an_id_and_fits_into_a_header() {
+        for right in ["acme", "Acme Inc. 42", "wsx", "tenant/7"] {
+            assert!(is_external_id(right), "{right}");
+        }
+        for wrong in ["ws_01m7yzkexned0bt7dpgg9yvmgm", "WS_1", " acme", "acme ", "a\nb", "ü"] {
+            assert!(!is_external_id(wrong), "{wrong}");
+        }
+    }
 }

@@ -5,3 +5,4 @@ mod order;
 mod recovery;
 mod retry;
 mod sending;
+mod wire;

@@ -108,6 +108,7 @@ pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super
     let mut problems = Problems::default();
     let name = problems.text(&input.at("name"), draft.name, NAME_LEN_MAX);
     let external_id = problems.optional_text(&input.at("externalId"), draft.external_id, EXTERNAL_ID_LEN_MAX);
+    check_external_id(&mut problems, &input.at("externalId"), external_id.as_deref());
     let retry_policy =
         draft.retry_policy.and_then(|policy| policy.check(ErrorCode::Invalid, &input.at("retryPolicy"), &mut problems));
     let name = problems.unless_any(name)?;
@@ -124,6 +125,13 @@ pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super
         created_at: now,
         updated_at: now,
     })
+}
+
+fn check_external_id(problems: &mut Problems<ErrorCode>, field: &Path, external_id: Option<&str>) {
+    if external_id.is_some_and(|id| !workspace::is_external_id(id)) {
+        let message = "is not printable ASCII without a space at its ends, or starts with `ws_` like an ID";
+        problems.add(ErrorCode::Invalid, field, message);
+    }
 }
 
 /// The workspace that `named` means, if the caller can see it.

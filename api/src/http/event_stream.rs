@@ -43,7 +43,8 @@ pub(super) fn answer(
             () = server.authenticator.refused(&credentials) => {}
         }
     };
-    let events = outcomes.map(next).take_until(end).chain(stream::once(std::future::ready(COMPLETE.to_owned())));
+    // A stream that is cut short has no `complete`, so that its client knows to come back.
+    let events = outcomes.map(next).chain(stream::once(std::future::ready(COMPLETE.to_owned()))).take_until(end);
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(kept_alive(events).map(Ok::<_, Infallible>))).into_response()
 }

@@ -64,6 +64,31 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_retry_by_hand_of_a_delivery_that_waits_in_memory_is_sent_once(app) {
+        let receiver = app.receiver().await.answer_statuses([500]);
+        app.subscribe(receiver.url()).await;
+        app.publish(json!(1)).await;
+        let failed = app.delivery_in("RETRYING").await;
+        receiver.hang();
+        app.publish(json!(2)).await;
+        receiver.expect_requests(2).await;
+        // The retry is due, and waits behind the request that hangs.
+        app.clock.advance(Duration::from_secs(6));
+        eventually("the retry is in memory", async || {
+            let hubs = app.state().dispatcher.observe().await;
+            hubs.iter().any(|hub| hub.job_bytes > 0).then_some(())
+        })
+        .await;
+        let retry = "mutation($id: ID!) { deliveryRetry(id: $id) { delivery { status } userErrors { code } } }";
+        let data = app.api.data(retry, json!({ "id": failed["id"] })).await;
+        assert_eq!(data["deliveryRetry"]["userErrors"], json!([]));
+        receiver.let_go(2);
+        app.deliveries_in("SUCCEEDED", 2).await;
+        app.clock.advance(Duration::from_mins(1));
+        assert_eq!(receiver.expect_requests(3).await.len(), 3);
+        app.end().await;
+    }
+
     async fn a_pending_delivery_and_one_in_flight_cannot_be_retried(app) {
         let receiver = app.receiver().await;
         receiver.hang();

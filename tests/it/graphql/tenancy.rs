@@ -117,6 +117,29 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn an_external_id_that_looks_like_another_workspaces_id_is_refused(app) {
+        let create = "mutation($id: String) { workspaceCreate(input: { name: \"x\", externalId: $id }) { workspace { id } userErrors { code field } } }";
+        for wrong in [app.workspace.as_str(), " acme", "a\nb"] {
+            let data = app.admin.data(create, json!({ "id": wrong })).await;
+            assert_eq!(data["workspaceCreate"], json!({ "workspace": null, "userErrors": [{ "code": "INVALID", "field": ["input", "externalId"] }] }));
+        }
+        app.end().await;
+    }
+
+    async fn an_endpoints_own_headers_are_masked_for_who_may_not_read_endpoints(app) {
+        let receiver = app.receiver().await;
+        let endpoint = json!({ "create": { "url": receiver.url(), "headers": [{ "name": "authorization", "value": "Bearer hush" }] } });
+        builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint })).await;
+        app.publish(json!(1)).await;
+        app.delivery_in("SUCCEEDED").await;
+        let query = "{ deliveries { nodes { lastAttempt { request { headers { name value } } } } } }";
+        let reader = app.admin.with_key(&builder::key(&app.admin, &app.workspace, &["DELIVERY_READ"]).await);
+        assert!(app.api.data(query, json!({})).await.to_string().contains("Bearer hush"));
+        let masked = reader.data(query, json!({})).await.to_string();
+        assert!(!masked.contains("hush") && masked.contains("***") && masked.contains("webhook-id"), "{masked}");
+        app.end().await;
+    }
+
     async fn a_key_cannot_make_one_that_may_do_more(app) {
         let create = "mutation($scopes: [ApiScope!]!) { apiKeyCreate(input: { name: \"x\", scopes: $scopes }) { key userErrors { code field } } }";
         let api = app.admin.with_key(&builder::key(&app.admin, &app.workspace, &["WORKSPACE_WRITE", "EVENT_READ"]).await);

@@ -64,6 +64,22 @@ async fn a_mutation_over_get_another_content_type_and_an_endless_body_are_refuse
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_explodes_when_its_fragments_are_written_out_is_refused_at_once() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let spreads: Vec<_> =
+        (0..28).map(|n| format!("fragment F{n} on Query{{...F{next} ...F{next}}} ", next = n + 1)).collect();
+    let spreads = spreads.concat();
+    let bomb = format!("{{...F0}} {spreads} fragment F28 on Query{{__typename}}");
+    let (status, body) = app.api.with_headers(&[]).post(&bomb, Value::Null).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(
+        body["errors"][0]["message"].as_str().is_some_and(|message| message.contains("10000 selections")),
+        "{body}"
+    );
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_foreign_origin_gets_no_cors_headers() {
     let app = TestApp::start(Backend::Sqlite).await;
     let client = http_client();

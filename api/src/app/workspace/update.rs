@@ -81,6 +81,7 @@ impl Patch {
         let field = input.at("externalId");
         let present = before.external_id.as_ref();
         let external_id = problems.changed_text(&field, self.external_id, present, EXTERNAL_ID_LEN_MAX);
+        super::check_external_id(&mut problems, &field, external_id.as_deref());
         let retry_policy = match self.retry_policy {
             Change::Keep => before.retry_policy.clone(),
             Change::Clear => None,

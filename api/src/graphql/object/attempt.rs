@@ -12,6 +12,9 @@ use crate::graphql::context::CallContext as _;
 use crate::graphql::node;
 use crate::graphql::scalar::{DateTime, Url};
 
+/// In place of what the caller may not see.
+const MASK: &str = "***";
+
 /// A row.
 pub(crate) struct DeliveryAttempt(attempt::Model);
 
@@ -151,11 +154,16 @@ impl WebhookRequest {
         })
     }
 
-    /// Headers, in the order in which they were sent.
-    async fn headers(&self) -> Vec<HttpHeader> {
+    /// Headers, in the order in which they were sent, without those of the HTTP client itself (`host`, `accept` and
+    /// `content-length`). Without WEBHOOK_READ the values of the endpoint's own headers are masked.
+    fn headers(&self, ctx: &Context<'_>) -> Result<Vec<HttpHeader>> {
         let (started_at, signature) = (self.attempt.started_at, self.attempt.signature.as_deref());
-        let sent = render::headers(&self.event, &self.revision.headers, started_at, signature);
-        sent.into_iter().map(HttpHeader::from).collect()
+        let mut own = self.revision.headers.clone();
+        if ctx.caller()?.require(Scope::WebhookRead).is_err() {
+            own.0.iter_mut().for_each(|header| MASK.clone_into(&mut header.value));
+        }
+        let sent = render::headers(&self.event, &own, started_at, signature);
+        Ok(sent.into_iter().map(HttpHeader::from).collect())
     }
 
     /// HTTP method.
