@@ -4,4 +4,5 @@ mod administration;
 mod endpoint;
 mod input;
 mod live;
+mod subscription;
 mod tenancy;

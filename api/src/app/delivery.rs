@@ -21,8 +21,10 @@ pub use list::{Filter, Parent, Sort};
 pub enum ErrorCode {
     /// No such object in this workspace.
     NotFound,
-    /// The delivery is pending, in flight or has no payload any more.
+    /// The delivery is pending, in flight or has no payload or endpoint any more.
     NotRetryable,
+    /// The subscription was deleted.
+    SubscriptionGone,
 }
 
 /// What holds a delivery, and until when.
@@ -77,23 +79,37 @@ pub fn held_by(
 /// [`Refusal`].
 pub async fn retry(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {
     caller.require(Scope::DeliveryWrite)?;
-    let not_found =
-        || Problem { code: ErrorCode::NotFound, message: "does not exist".to_owned(), field: Path::argument("id") };
-    let Ok(id) = id.parse::<DeliveryId>() else { return Err(not_found().into()) };
-    let workspace = match Reach::of(caller)? {
-        Reach::One(workspace) => Some(workspace),
-        Reach::All => {
-            delivery::Entity::find_by_id(id).one(state.db.read()).await?.map(|delivery| delivery.workspace_id)
-        }
-    };
-    let Some(workspace) = workspace else { return Err(not_found().into()) };
-    state.dispatcher.retry(workspace, id).await.map_err(|error| match error {
-        RetryError::NotFound => not_found().into(),
+    let row = look(state, caller, id).await?;
+    refuse_gone(state, &row).await?;
+    state.dispatcher.retry(row.workspace_id, row.id).await.map_err(|error| match error {
+        RetryError::NotFound => Problem::not_found(ErrorCode::NotFound, Path::argument("id")).into(),
         RetryError::NotRetryable(_) => {
             Problem { code: ErrorCode::NotRetryable, message: error.to_string(), field: Path::argument("id") }.into()
         }
         RetryError::Database(error) => Refusal::Error(error.into()),
     })
+}
+
+async fn look(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let id: DeliveryId = id.parse().map_err(|_| not_found())?;
+    let select = within!(delivery, Reach::of(caller)?).filter(delivery::Column::Id.eq(id));
+    Ok(select.one(state.db.read()).await?.ok_or_else(not_found)?)
+}
+
+/// What has no subscription or no endpoint any more would never be sent.
+async fn refuse_gone(state: &AppState, row: &delivery::Model) -> Result<(), Refusal<ErrorCode>> {
+    let refused =
+        |code, message: &str| Err(Problem { code, message: message.to_owned(), field: Path::argument("id") }.into());
+    let live = subscription::Entity::of(row.workspace_id).filter(subscription::Column::Id.eq(row.subscription_id));
+    if live.one(state.db.read()).await?.is_none() {
+        return refused(ErrorCode::SubscriptionGone, "is of a subscription that was deleted");
+    }
+    let live = endpoint::Entity::of(row.workspace_id).filter(endpoint::Column::Id.eq(row.endpoint_id));
+    if live.one(state.db.read()).await?.is_none() {
+        return refused(ErrorCode::NotRetryable, "was to an endpoint that was deleted");
+    }
+    Ok(())
 }
 
 /// The delivery with this ID, if the caller can see it.

@@ -23,8 +23,9 @@ mod delete;
 mod hold;
 mod list;
 mod rotate;
-mod update;
+pub(super) mod update;
 
+pub(super) use delete::mark as mark_deleted;
 pub use delete::{delete, discard};
 pub use hold::{pause, resume};
 pub use list::{Filter, Sort};

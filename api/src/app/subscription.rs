@@ -4,21 +4,31 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::signing_secret::SigningSecret;
 use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, workspace};
 use async_graphql::Enum;
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+};
 
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::retry_policy::RetryPolicyDraft;
-use super::{AppError, Path, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::app::endpoint::{self as endpoints, NewEndpoint};
 use crate::{AppState, Caller};
 
 mod check;
+mod delete;
 mod list;
+mod renew;
 mod status;
+mod switch;
+mod update;
 
+pub use delete::delete;
 pub use list::{Filter, Sort, of_endpoint};
+pub use renew::renew;
 pub use status::{Status, explain};
+pub use switch::switch;
+pub use update::{EndpointChange, Patch, update};
 
 /// Kinds of problem with webhook subscription input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -26,6 +36,8 @@ pub use status::{Status, explain};
 pub enum ErrorCode {
     /// The value is empty.
     Blank,
+    /// The object was changed meanwhile; see `expectedVersion`.
+    Conflict,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
     /// The value is malformed.
@@ -59,7 +71,7 @@ impl From<endpoints::ErrorCode> for ErrorCode {
         match code {
             endpoints::ErrorCode::Blank => Self::Blank,
             endpoints::ErrorCode::HeaderForbidden => Self::HeaderForbidden,
-            // The last four are not about what an endpoint looks like, which is all that is checked for a subscription.
+            // Of the last four none is about what an endpoint looks like, which is all that is checked for a subscription.
             endpoints::ErrorCode::Invalid
             | endpoints::ErrorCode::Conflict
             | endpoints::ErrorCode::DeliveriesWaiting
@@ -174,6 +186,21 @@ async fn require_endpoint(
         problems.add(ErrorCode::NotFound, &Path::argument("input").at("endpoint").at("id"), "does not exist");
     }
     problems.unless_any(found.map(drop)).map_err(Refusal::Problems)
+}
+
+/// The subscription with this ID as it is now that nobody else changes the workspace's subscriptions and endpoints,
+/// until the transaction ends.
+async fn take(
+    db: &DatabaseTransaction,
+    reach: Reach,
+    id: &str,
+) -> Result<Result<subscription::Model, Problem<ErrorCode>>, DbErr> {
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let Ok(id) = id.parse::<SubscriptionId>() else { return Ok(Err(not_found())) };
+    let select = within!(subscription, reach).filter(subscription::Column::Id.eq(id));
+    let Some(seen) = select.clone().one(db).await? else { return Ok(Err(not_found())) };
+    workspace::bump_config_version(db, seen.workspace_id).await?;
+    Ok(select.one(db).await?.ok_or_else(not_found))
 }
 
 /// The subscription with this ID, if the caller can see it.

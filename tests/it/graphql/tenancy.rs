@@ -101,6 +101,11 @@ on_both_databases! {
             (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointSecretRotate(id: $ep) { signingSecret } }", "webhookEndpointSecretRotate"),
             (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointDelete(id: $ep) { deletedWebhookEndpointId } }", "webhookEndpointDelete"),
             (vec!["WEBHOOK_READ"], "mutation($ep: ID!) { webhookEndpointBacklogDiscard(id: $ep) { discardedCount } }", "webhookEndpointBacklogDiscard"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionUpdate(id: $sub, input: {}) { webhookSubscription { id } } }", "webhookSubscriptionUpdate"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionDelete(id: $sub) { deletedWebhookSubscriptionId } }", "webhookSubscriptionDelete"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionsEnable(ids: [$sub]) { userErrors { code } } }", "webhookSubscriptionsEnable"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionsDisable(ids: [$sub]) { userErrors { code } } }", "webhookSubscriptionsDisable"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionRenew(id: $sub, expiresIn: \"P1D\") { userErrors { code } } }", "webhookSubscriptionRenew"),
             // An edge is guarded by the type that it leads to.
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { event { payload } } }", "delivery.event"),
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { endpoint { url } } }", "delivery.endpoint"),

@@ -7,6 +7,7 @@ use angarium_entity::json::StringList;
 use angarium_entity::subscription::event_filter::Pattern;
 use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{AppState, Draft, EndpointChoice, EndpointDraft, ErrorCode, Path, Problems, Refusal, endpoints};
@@ -33,7 +34,7 @@ pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Ref
     let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
     let endpoint = check_endpoint(state, &input.at("endpoint"), draft.endpoint, &mut problems);
     check_patterns(&input.at("eventTypes"), &draft.event_types, &mut problems);
-    check_catalogue(state, &input, &draft.event_types, service.as_deref(), &mut problems).await?;
+    check_catalogue(state.db.read(), &input, &draft.event_types, &[], service.as_deref(), &mut problems).await?;
     let channels = check_channels(&input.at("channels"), draft.channels, CHANNELS_MAX, &mut problems);
     check_metadata(&input.at("metadata"), draft.metadata.as_deref(), &mut problems);
     let retry_policy = draft
@@ -91,7 +92,7 @@ fn check_endpoint(
     new.map(|new| EndpointChoice::New(Box::new(new)))
 }
 
-fn check_patterns(field: &Path, texts: &[String], problems: &mut Problems<ErrorCode>) {
+pub(super) fn check_patterns(field: &Path, texts: &[String], problems: &mut Problems<ErrorCode>) {
     if texts.is_empty() {
         problems.add(ErrorCode::Blank, field, "is empty; name at least one event type, or `*`");
     }
@@ -107,11 +108,13 @@ fn check_patterns(field: &Path, texts: &[String], problems: &mut Problems<ErrorC
     }
 }
 
-/// Names must be in the catalogue and not archived, and must not belong to another service; patterns are free.
-async fn check_catalogue(
-    state: &AppState,
+/// Names must be in the catalogue and not archived, unless the subscription has had them, and must not belong to another
+/// service; patterns are free.
+pub(super) async fn check_catalogue(
+    db: &impl ConnectionTrait,
     input: &Path,
     texts: &[String],
+    kept: &[String],
     service: Option<&str>,
     problems: &mut Problems<ErrorCode>,
 ) -> Result<(), AppError> {
@@ -122,12 +125,12 @@ async fn check_catalogue(
         .filter(|(_, text)| matches!(Pattern::parse(text), Ok(Pattern::Exact(_))))
         .map(|(index, text)| (index, text.as_str()))
         .collect();
-    let known = event_type::find_all(state.db.read(), names.iter().map(|(_, name)| *name)).await?;
+    let known = event_type::find_all(db, names.iter().map(|(_, name)| *name)).await?;
     for (index, name) in names {
         let field = input.at("eventTypes").item(index);
         match known.get(name) {
             None => problems.add(ErrorCode::UnknownEventType, &field, format!("`{name}` is not in the catalogue")),
-            Some(found) if found.archived_at.is_some() => {
+            Some(found) if found.archived_at.is_some() && !kept.contains(&found.name) => {
                 problems.add(ErrorCode::UnknownEventType, &field, format!("`{name}` is archived"));
             }
             Some(found) => {
@@ -143,7 +146,7 @@ async fn check_catalogue(
     Ok(())
 }
 
-fn check_channels(
+pub(super) fn check_channels(
     field: &Path,
     channels: Option<Vec<String>>,
     count_max: usize,
@@ -165,7 +168,7 @@ fn check_channels(
     Some(each_once(checked))
 }
 
-fn check_metadata(field: &Path, text: Option<&str>, problems: &mut Problems<ErrorCode>) {
+pub(super) fn check_metadata(field: &Path, text: Option<&str>, problems: &mut Problems<ErrorCode>) {
     let Some(text) = text else { return };
     if !text.starts_with('{') {
         problems.add(ErrorCode::Invalid, field, "is not a JSON object");
@@ -175,7 +178,7 @@ fn check_metadata(field: &Path, text: Option<&str>, problems: &mut Problems<Erro
     }
 }
 
-fn check_lifetime(
+pub(super) fn check_lifetime(
     field: &Path,
     text: Option<&str>,
     now: Timestamp,
@@ -189,7 +192,7 @@ fn check_lifetime(
     None
 }
 
-fn each_once(texts: Vec<String>) -> Vec<String> {
+pub(super) fn each_once(texts: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
 }

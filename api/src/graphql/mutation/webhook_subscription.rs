@@ -1,3 +1,8 @@
 //! Webhook subscriptions.
 
 pub(super) mod create;
+pub(super) mod delete;
+pub(super) mod disable;
+pub(super) mod enable;
+pub(super) mod renew;
+pub(super) mod update;

@@ -1,0 +1,42 @@
+//! A later end for a subscription.
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::subscription;
+use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _, Set};
+
+use super::check::check_lifetime;
+use super::{ErrorCode, take};
+use crate::app::reach::Reach;
+use crate::app::{Path, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// Lets a subscription end `expires_in` from now, in ISO 8601. No workspace has a longest lifetime, so it must be given.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn renew(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    expires_in: Option<&str>,
+) -> Result<subscription::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let (field, now) = (Path::argument("expiresIn"), state.now());
+    let mut problems = Problems::default();
+    if expires_in.is_none() {
+        problems.add(ErrorCode::Blank, &field, "is missing, and the workspace has no longest lifetime to take instead");
+    }
+    let end = check_lifetime(&field, expires_in, now, &mut problems);
+    let end = problems.unless_any(end).map_err(Refusal::Problems)?;
+    let transaction = state.db.begin().await?;
+    let before = take(&transaction, Reach::of(caller)?, id).await??;
+    let version = before.version + 1;
+    let mut changed = before.into_active_model();
+    changed.expires_at = Set(Some(end));
+    changed.version = Set(version);
+    changed.updated_at = Set(now);
+    let row = changed.update(&transaction).await?;
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(row.endpoint_id);
+    Ok(row)
+}

@@ -1,0 +1,209 @@
+//! Changing a subscription.
+
+use angarium_entity::api_key::Scope;
+use angarium_entity::json::StringList;
+use angarium_entity::subscription::{self, CHANNELS_MAX, OWNER_ID_LEN_MAX};
+use angarium_entity::{EndpointId, endpoint};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, IntoActiveModel as _, QueryFilter as _, Set,
+};
+
+use super::check::{check_catalogue, check_channels, check_metadata, check_patterns, each_once};
+use super::{ErrorCode, endpoints, take};
+use crate::app::endpoint::update as endpoint_update;
+use crate::app::event_type::DESCRIPTION_LEN_MAX;
+use crate::app::reach::Reach;
+use crate::app::retry_policy::RetryPolicyDraft;
+use crate::app::workspace::NAME_LEN_MAX;
+use crate::app::{AppError, Change, Path, Problems, Refusal};
+use crate::{AppState, Caller};
+
+/// What to change.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// Display name.
+    pub name: Change<String>,
+    /// Note for people.
+    pub description: Change<String>,
+    /// Who owns it.
+    pub owner_id: Change<String>,
+    /// Switched on.
+    pub enabled: Change<bool>,
+    /// Where its events go.
+    pub endpoint: Change<EndpointChange>,
+    /// Names and patterns of event types.
+    pub event_types: Change<Vec<String>>,
+    /// Channels whose events match.
+    pub channels: Change<Vec<String>>,
+    /// Caller-defined data, as compact JSON text.
+    pub metadata: Change<String>,
+    /// When failed deliveries are tried again.
+    pub retry_policy: Change<RetryPolicyDraft>,
+}
+
+/// What becomes of the endpoint of a subscription.
+#[derive(Clone, Debug)]
+pub enum EndpointChange {
+    /// Another one from now on, by its ID in the text form; open deliveries stay with theirs.
+    Id(String),
+    /// The present one changes.
+    Update(Box<endpoints::Patch>),
+}
+
+/// The same, checked.
+enum EndpointChoice {
+    Keep,
+    Other(EndpointId),
+    Changed(Box<endpoint_update::Checked>),
+}
+
+/// Changes a subscription, and its endpoint with it, in one transaction.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn update(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    patch: Patch,
+    expected_version: Option<i32>,
+) -> Result<subscription::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let transaction = state.db.begin().await?;
+    let before = take(&transaction, Reach::of(caller)?, id).await??;
+    if expected_version.is_some_and(|expected| expected != before.version) {
+        return Err(endpoint_update::conflict(ErrorCode::Conflict, before.version).into());
+    }
+    let mut problems = Problems::default();
+    let endpoint_field = Path::argument("input").at("endpoint");
+    let endpoint = match problems.not_cleared(&endpoint_field, patch.endpoint.clone()) {
+        Some(Some(change)) => check_endpoint(&transaction, state, &before, change, &mut problems).await?,
+        Some(None) => Some(EndpointChoice::Keep),
+        None => None,
+    };
+    let after = patch.check(&transaction, &before, &mut problems).await?;
+    let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
+    match endpoint {
+        EndpointChoice::Keep => {}
+        EndpointChoice::Other(id) => after.endpoint_id = id,
+        EndpointChoice::Changed(checked) => drop(checked.store(&transaction, state).await?),
+    }
+    let left = before.endpoint_id;
+    let row = if after == before { before } else { store(&transaction, state, before, after).await? };
+    transaction.commit().await?;
+    state.dispatcher.endpoint_changed(row.endpoint_id);
+    if left != row.endpoint_id {
+        state.dispatcher.endpoint_changed(left);
+    }
+    Ok(row)
+}
+
+async fn store(
+    db: &DatabaseTransaction,
+    state: &AppState,
+    before: subscription::Model,
+    after: subscription::Model,
+) -> Result<subscription::Model, AppError> {
+    let version = before.version + 1;
+    let mut changed = before.into_active_model();
+    changed.name = Set(after.name);
+    changed.description = Set(after.description);
+    changed.owner_id = Set(after.owner_id);
+    changed.enabled = Set(after.enabled);
+    changed.endpoint_id = Set(after.endpoint_id);
+    changed.event_types = Set(after.event_types);
+    changed.channels = Set(after.channels);
+    changed.metadata = Set(after.metadata);
+    changed.retry_policy = Set(after.retry_policy);
+    changed.version = Set(version);
+    changed.updated_at = Set(state.now());
+    Ok(changed.update(db).await?)
+}
+
+async fn check_endpoint(
+    db: &DatabaseTransaction,
+    state: &AppState,
+    before: &subscription::Model,
+    change: EndpointChange,
+    problems: &mut Problems<ErrorCode>,
+) -> Result<Option<EndpointChoice>, AppError> {
+    let field = Path::argument("input").at("endpoint");
+    let find = |id: EndpointId| endpoint::Entity::of(before.workspace_id).filter(endpoint::Column::Id.eq(id));
+    match change {
+        EndpointChange::Id(id) => {
+            let found = match id.parse() {
+                Ok(id) => find(id).one(db).await?,
+                Err(_) => None,
+            };
+            if found.is_none() {
+                problems.add(ErrorCode::NotFound, &field.at("id"), "does not exist");
+            }
+            Ok(found.map(|endpoint| EndpointChoice::Other(endpoint.id)))
+        }
+        EndpointChange::Update(patch) => {
+            let lost = || AppError::Inconsistent(format!("{} has no endpoint", before.id));
+            let present = find(before.endpoint_id).one(db).await?.ok_or_else(lost)?;
+            let mut found = Problems::default();
+            let checked = patch.check(state, present, &field.at("update"), &mut found);
+            problems.extend_from(found);
+            Ok(checked.map(|checked| EndpointChoice::Changed(Box::new(checked))))
+        }
+    }
+}
+
+impl Patch {
+    /// Checks everything but the endpoint against the subscription as it is.
+    async fn check(
+        self,
+        db: &DatabaseTransaction,
+        before: &subscription::Model,
+        problems: &mut Problems<ErrorCode>,
+    ) -> Result<Option<subscription::Model>, AppError> {
+        let input = Path::argument("input");
+        let name = problems.changed_text(&input.at("name"), self.name, before.name.as_ref(), NAME_LEN_MAX);
+        let (field, present) = (input.at("description"), before.description.as_ref());
+        let description = problems.changed_text(&field, self.description, present, DESCRIPTION_LEN_MAX);
+        let (field, present) = (input.at("ownerId"), before.owner_id.as_ref());
+        let owner_id = problems.changed_text(&field, self.owner_id, present, OWNER_ID_LEN_MAX);
+        let enabled = problems.not_cleared(&input.at("enabled"), self.enabled);
+        let event_types = match problems.not_cleared(&input.at("eventTypes"), self.event_types) {
+            Some(Some(texts)) => {
+                let kept = &before.event_types.0;
+                check_patterns(&input.at("eventTypes"), &texts, problems);
+                check_catalogue(db, &input, &texts, kept, before.service.as_deref(), problems).await?;
+                Some(StringList(each_once(texts)))
+            }
+            Some(None) => Some(before.event_types.clone()),
+            None => None,
+        };
+        let channels = match self.channels {
+            Change::Keep => before.channels.clone(),
+            Change::Clear => None,
+            Change::Set(list) => {
+                check_channels(&input.at("channels"), Some(list), CHANNELS_MAX, problems).map(StringList)
+            }
+        };
+        let is_given = !self.metadata.is_keep();
+        let metadata = self.metadata.on(before.metadata.clone());
+        if is_given {
+            check_metadata(&input.at("metadata"), metadata.as_deref(), problems);
+        }
+        let retry_policy = match self.retry_policy {
+            Change::Keep => before.retry_policy.clone(),
+            Change::Clear => None,
+            Change::Set(draft) => draft.check(ErrorCode::RetryPolicyInvalid, &input.at("retryPolicy"), problems),
+        };
+        let (Some(enabled), Some(event_types)) = (enabled, event_types) else { return Ok(None) };
+        Ok(Some(subscription::Model {
+            name,
+            description,
+            owner_id,
+            enabled: enabled.unwrap_or(before.enabled),
+            event_types,
+            channels,
+            metadata,
+            retry_policy,
+            ..before.clone()
+        }))
+    }
+}
