@@ -12,4 +12,4 @@ mod hubs;
 mod shared;
 
 pub(crate) use hubs::{HubPort, Hubs};
-pub(crate) use shared::Setup;
+pub(crate) use shared::{JobMemory, Setup};

@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::actor::hub::{Drain, Hub, Stop};
-use crate::actor::{HubPort, Hubs, Setup};
+use crate::actor::{HubPort, Hubs, JobMemory, Setup};
 use crate::config::Config;
 use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
@@ -81,6 +81,7 @@ impl Dispatcher {
 
         let (asks, asked) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
+        let memory = JobMemory::default();
         let setup = Setup {
             guard,
             runtime,
@@ -89,6 +90,7 @@ impl Dispatcher {
             shard_count: installation.shard_count,
             asks,
             reports,
+            memory: memory.clone(),
         };
         let (system, arbiters, thread) = start_system(config.arbiters)?;
         let hubs = Hubs::new(arbiters.iter().map(|arbiter| start_hub(arbiter, &setup)).collect());
@@ -101,7 +103,8 @@ impl Dispatcher {
         let tasks = vec![
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
             supervise("the ingest committer", committer).abort_handle(),
-            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), asked)).abort_handle(),
+            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked))
+                .abort_handle(),
             supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];

@@ -31,7 +31,7 @@ pub enum OpenError {
     #[error("a database URL starts with `sqlite://` or `postgres://`")]
     Scheme,
     /// Another process works on the file.
-    #[error("another process has the database {} open; stop it, or choose another file", .0.display())]
+    #[error("another process has the database {} open; stop it, choose another file, or ask the server that runs through its API", .0.display())]
     InUse(PathBuf),
     /// The lock file cannot be made.
     #[error("cannot write beside the database {}", path.display())]

@@ -26,6 +26,8 @@ pub(crate) struct EndpointActor {
     id: EndpointId,
     machine: EndpointMachine,
     settings: Option<Arc<Settings>>,
+    /// Questions for the settings without an answer. Only the answer to the last one is good.
+    settings_asked: u32,
     shared: Rc<Shared>,
     /// Messages of the hub that were handled; the hub compares it with what it has sent.
     handled: u64,
@@ -39,7 +41,12 @@ pub(crate) struct EndpointActor {
 #[rtype(result = "()")]
 pub(crate) struct Hear(pub(crate) Input);
 
-/// The settings as they are now; none when the endpoint is gone.
+/// The settings have changed: use the old ones no more, and read the new ones.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reload;
+
+/// The settings as they were asked for; none when the endpoint is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Configure(pub(crate) Option<Arc<Settings>>);
@@ -47,7 +54,17 @@ pub(crate) struct Configure(pub(crate) Option<Arc<Settings>>);
 impl EndpointActor {
     pub(crate) fn new(id: EndpointId, shared: Rc<Shared>) -> Self {
         let machine = EndpointMachine::new();
-        Self { id, machine, settings: None, shared, handled: 0, told_idle: false, job_bytes: 0, stopped: false }
+        Self {
+            id,
+            machine,
+            settings: None,
+            settings_asked: 0,
+            shared,
+            handled: 0,
+            told_idle: false,
+            job_bytes: 0,
+            stopped: false,
+        }
     }
 
     fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -70,6 +87,11 @@ impl EndpointActor {
             }
         }
         self.after_step(now);
+    }
+
+    fn ask_for_settings(&mut self) {
+        self.settings_asked += 1;
+        self.shared.ask(Ask::Settings(self.id));
     }
 
     fn ask_for_grant(&self) -> bool {
@@ -126,7 +148,7 @@ impl Actor for EndpointActor {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
-        self.shared.ask(Ask::Settings(self.id));
+        self.ask_for_settings();
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -149,12 +171,27 @@ impl Handler<Hear> for EndpointActor {
     }
 }
 
+impl Handler<Reload> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, Reload: Reload, ctx: &mut Self::Context) {
+        self.handled += 1;
+        self.told_idle = false;
+        self.ask_for_settings();
+        self.step(Input::Unconfigured, ctx);
+    }
+}
+
 impl Handler<Configure> for EndpointActor {
     type Result = ();
 
     fn handle(&mut self, Configure(settings): Configure, ctx: &mut Self::Context) {
         self.handled += 1;
         self.told_idle = false;
+        self.settings_asked = self.settings_asked.saturating_sub(1);
+        if self.settings_asked > 0 {
+            return;
+        }
         let input = settings.as_ref().map_or(Input::Gone, |settings| Input::Configured(settings.rules));
         self.settings = settings;
         self.step(input, ctx);

@@ -11,7 +11,7 @@ use angarium_entity::{EndpointId, Timestamp};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::endpoint::{Configure, EndpointActor, Hear};
+use super::endpoint::{self, Configure, EndpointActor, Hear};
 use super::shared::{Setup, Shared};
 use crate::machine::endpoint::Input;
 use crate::machine::wheel::Wheel;
@@ -132,6 +132,11 @@ impl Stub {
     fn configure(&mut self, message: Configure) {
         self.sent += 1;
         self.addr.do_send(message);
+    }
+
+    fn reload(&mut self) {
+        self.sent += 1;
+        self.addr.do_send(endpoint::Reload);
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::Addr;
 use angarium_entity::clock::SharedClock;
@@ -19,9 +20,6 @@ use crate::store::pager::Ask;
 use crate::transport::Transport;
 use crate::transport::address_guard::AddressGuard;
 
-/// Bytes of jobs that the actors of one arbiter keep; beyond, each keeps one and leaves the rest to the rows.
-const JOB_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// What a hub is made from, on its own thread.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -33,6 +31,26 @@ pub(crate) struct Setup {
     pub(crate) shard_count: i32,
     pub(crate) asks: mpsc::UnboundedSender<Ask>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) memory: JobMemory,
+}
+
+/// Bytes of the jobs that wait in the memory of all arbiters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobMemory(Arc<AtomicUsize>);
+
+impl JobMemory {
+    /// Beyond this, each endpoint keeps one job and leaves the rest to the rows.
+    const MAX: usize = 128 * 1024 * 1024;
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::MAX
+    }
+
+    /// An endpoint that kept `before` bytes keeps `after` now.
+    fn change(&self, before: usize, after: usize) {
+        self.0.fetch_add(after, Ordering::Relaxed);
+        self.0.fetch_sub(before, Ordering::Relaxed);
+    }
 }
 
 /// Shared by a hub and its endpoints.
@@ -49,6 +67,7 @@ pub(crate) struct Shared {
     /// Requests that run, and results that are not durable yet.
     busy: Cell<usize>,
     job_bytes: Cell<usize>,
+    memory: JobMemory,
     pub(crate) draining: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
 }
@@ -69,6 +88,7 @@ impl Shared {
             in_flight: RefCell::default(),
             busy: Cell::new(0),
             job_bytes: Cell::new(0),
+            memory: setup.memory.clone(),
             draining: Cell::new(false),
             stopping: Cell::new(false),
         })
@@ -142,12 +162,13 @@ impl Shared {
 
     /// How many jobs an endpoint may keep in memory.
     pub(crate) fn room(&self) -> usize {
-        if self.job_bytes.get() < JOB_BYTES_MAX { WINDOW } else { 1 }
+        if self.memory.is_full() { 1 } else { WINDOW }
     }
 
     /// An endpoint that kept `before` bytes keeps `after` now.
     pub(crate) fn keeps(&self, before: usize, after: usize) {
         self.job_bytes.set(self.job_bytes.get().saturating_sub(before) + after);
+        self.memory.change(before, after);
     }
 
     pub(crate) fn job_bytes(&self) -> usize {

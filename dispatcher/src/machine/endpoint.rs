@@ -61,6 +61,8 @@ impl Hold {
 pub(crate) enum Input {
     /// The rules, at the start and at every change.
     Configured(Rules),
+    /// The rules have changed, and are being read. Nothing starts by the old ones.
+    Unconfigured,
     /// The endpoint, or all that it had to send, is gone.
     Gone,
     /// Just committed, in publish order. A hint: the rows say the same.
@@ -157,6 +159,10 @@ impl EndpointMachine {
                 self.late.clear();
                 self.leave_to_rows();
                 self.stale = self.reading;
+            }
+            Input::Unconfigured => {
+                self.rules = None;
+                self.leave_to_rows();
             }
             Input::Gone => self.forget(),
             _ if self.gone && !matches!(input, Input::Finished { .. } | Input::Recorded(_) | Input::Granted) => {}
@@ -332,7 +338,8 @@ impl EndpointMachine {
     fn take_grant(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         // More may come than were asked for: those of a predecessor that has died.
         self.asked = self.asked.saturating_sub(1);
-        let express = if self.draining { None } else { self.express.pop_front() };
+        let is_stopped = self.draining || self.rules.is_none();
+        let express = if is_stopped { None } else { self.express.pop_front() };
         let job = match express {
             Some(job) => {
                 self.express_in_flight.insert(job.delivery_id);

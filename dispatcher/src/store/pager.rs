@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use super::ingest::is_connection_lost;
 use super::sql;
-use crate::actor::Hubs;
 use crate::actor::hub::PageRead;
+use crate::actor::{Hubs, JobMemory};
 use crate::job::Job;
 use crate::settings::Settings;
 
@@ -45,10 +45,11 @@ pub(crate) async fn run(
     clock: SharedClock,
     sealer: Sealer,
     hubs: Hubs,
+    memory: JobMemory,
     mut asks: mpsc::UnboundedReceiver<Ask>,
 ) {
     let reads = Arc::new(Semaphore::new(CONCURRENT_READS));
-    let pager = Arc::new(Pager { db, clock, sealer, hubs, reads });
+    let pager = Arc::new(Pager { db, clock, sealer, hubs, memory, reads });
     // Ends with this future, and takes the answers that nobody needs any more along.
     let mut answers = JoinSet::new();
     let (settings, settings_asked) = mpsc::unbounded_channel();
@@ -78,6 +79,7 @@ struct Pager {
     clock: SharedClock,
     sealer: Sealer,
     hubs: Hubs,
+    memory: JobMemory,
     reads: Arc<Semaphore>,
 }
 
@@ -103,8 +105,10 @@ impl Pager {
         }
     }
 
-    /// Answers for each endpoint; none for one that is gone or cannot be used, whose rows must not stop the others.
-    async fn answer_settings(&self, mut endpoints: Vec<EndpointId>) {
+    /// Answers each question; with none for an endpoint that is gone or cannot be used, whose rows must not stop the
+    /// others.
+    async fn answer_settings(&self, asked: Vec<EndpointId>) {
+        let mut endpoints = asked.clone();
         endpoints.sort_unstable();
         endpoints.dedup();
         let together = self.persist(|| self.read_settings(endpoints.clone()).boxed()).await;
@@ -123,8 +127,9 @@ impl Pager {
             }
             found
         };
-        for endpoint in endpoints {
-            self.hubs.settings(endpoint, found.remove(&endpoint).map(Arc::new));
+        let found: HashMap<_, _> = found.drain().map(|(endpoint, settings)| (endpoint, Arc::new(settings))).collect();
+        for endpoint in asked {
+            self.hubs.settings(endpoint, found.get(&endpoint).cloned());
         }
     }
 
@@ -181,7 +186,7 @@ impl Pager {
             SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND next_attempt_at <= $3 \
             AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
             ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-            JOIN event ON event.id = page.event_id ORDER BY page.next_attempt_at IS NULL, page.next_attempt_at, page.seq";
+            JOIN event ON event.id = page.event_id";
         const NEXT_DUE: &str = "\
             SELECT next_attempt_at FROM delivery WHERE endpoint_id = $1 AND next_attempt_at > $2 \
             ORDER BY next_attempt_at LIMIT 1";
@@ -196,14 +201,14 @@ impl Pager {
             None => None,
         };
 
-        let (mut rows, mut bytes): (Vec<delivery::Model>, i64) = (Vec::with_capacity(found.len()), 0);
+        // At a start every endpoint asks at once, before the jobs of any are in memory.
+        let bytes_max = if self.memory.is_full() { 0 } else { PAGE_BYTES_MAX };
+        let mut sized: Vec<(delivery::Model, i64)> = Vec::with_capacity(found.len());
         for row in &found {
-            bytes += i64::from(row.try_get::<i32>("", "payload_bytes")?);
-            if bytes > PAGE_BYTES_MAX && !rows.is_empty() {
-                break;
-            }
-            rows.push(delivery::Model::from_query_result(row, "")?);
+            let bytes = row.try_get::<i32>("", "payload_bytes")?;
+            sized.push((delivery::Model::from_query_result(row, "")?, i64::from(bytes)));
         }
+        let rows = front(sized, bytes_max);
         let in_line = rows.iter().filter(|row| row.next_attempt_at.is_none()).count();
         let full = rows.len() < found.len() || in_line >= limit || rows.len() - in_line >= limit;
 
@@ -214,6 +219,28 @@ impl Pager {
         let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
         let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
         Ok(PageRead { endpoint, jobs, full, next_due })
+    }
+}
+
+/// What fits into `bytes_max`, at least one: the line in its order and the due by their time, each a front of its own,
+/// taken in turn by who has been ready longest, so that neither starves the other.
+fn front(rows: Vec<(delivery::Model, i64)>, bytes_max: i64) -> Vec<delivery::Model> {
+    let (mut line, mut due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(row, _)| row.next_attempt_at.is_none());
+    line.sort_unstable_by_key(|(row, _)| row.seq);
+    due.sort_unstable_by_key(|(row, _)| row.next_attempt_at);
+    let (mut line, mut due) = (line.into_iter().peekable(), due.into_iter().peekable());
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    loop {
+        let is_line_first = match (line.peek(), due.peek()) {
+            (Some((head, _)), Some((first, _))) => Some(head.created_at) < first.next_attempt_at,
+            (head, _) => head.is_some(),
+        };
+        let Some((row, size)) = (if is_line_first { line.next() } else { due.next() }) else { return taken };
+        bytes += size;
+        if bytes > bytes_max && !taken.is_empty() {
+            return taken;
+        }
+        taken.push(row);
     }
 }
 

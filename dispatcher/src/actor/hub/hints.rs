@@ -9,7 +9,6 @@ use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use super::Hub;
 use crate::job::Job;
 use crate::machine::endpoint::Input;
-use crate::store::pager::Ask;
 
 /// These were just committed, in this order.
 #[derive(Message)]
@@ -108,8 +107,8 @@ impl Handler<Reload> for Hub {
     type Result = ();
 
     fn handle(&mut self, Reload(endpoint): Reload, _: &mut Self::Context) {
-        if self.endpoints.contains_key(&endpoint) {
-            self.shared.ask(Ask::Settings(endpoint));
+        if let Some(stub) = self.endpoints.get_mut(&endpoint) {
+            stub.reload();
         } else {
             // It may have been resumed with something waiting; waking it reads its settings.
             self.tell(endpoint, Input::Kicked);

@@ -306,3 +306,15 @@ fn new_rules_make_it_read_the_rows_again() {
     world.finish(&running);
     assert_eq!(world.run(), [3]);
 }
+
+#[test]
+fn while_new_rules_are_being_read_nothing_starts_by_the_old_ones() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Unconfigured);
+    world.give(Input::Arrived(vec![job(1)]));
+    world.give(Input::Express(job(2)));
+    assert!(world.started.is_empty());
+    world.give(Input::Configured(FIFO));
+    world.give(Input::Page { jobs: vec![job(1)], full: false });
+    assert_eq!(world.started.len(), 2);
+}
