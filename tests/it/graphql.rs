@@ -4,5 +4,6 @@ mod administration;
 mod endpoint;
 mod input;
 mod live;
+mod sending;
 mod subscription;
 mod tenancy;

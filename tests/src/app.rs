@@ -225,3 +225,8 @@ where
     use sea_orm::PaginatorTrait;
     E::find().count(app.state().db.read()).await.expect("the table can be counted")
 }
+
+/// Bytes of deliveries that the dispatcher has at hand.
+pub async fn in_memory(app: &TestApp) -> usize {
+    app.state().dispatcher.observe().await.iter().map(|hub| hub.job_bytes).sum()
+}

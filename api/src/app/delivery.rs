@@ -1,6 +1,6 @@
-//! Deliveries: reading them, and trying one again.
+//! Deliveries: reading them, trying one again, and stopping one.
 
-use angarium_dispatcher::RetryError;
+use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
 use angarium_entity::{AttemptId, DeliveryId, attempt, delivery, endpoint, subscription};
 use async_graphql::Enum;
@@ -19,6 +19,8 @@ pub use list::{Filter, Parent, Sort};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "DeliveryErrorCode")]
 pub enum ErrorCode {
+    /// The delivery reached a final status.
+    NotCancelable,
     /// No such object in this workspace.
     NotFound,
     /// The delivery is pending, in flight or has no payload or endpoint any more.
@@ -26,6 +28,8 @@ pub enum ErrorCode {
     /// The subscription was deleted.
     SubscriptionGone,
 }
+
+const CANCELED: &str = "Canceled by a caller.";
 
 /// What holds a delivery, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,22 @@ pub async fn retry(state: &AppState, caller: &Caller, id: &str) -> Result<delive
         }
         RetryError::Database(error) => Refusal::Error(error.into()),
     })
+}
+
+/// Stops an open delivery. A request that runs is recorded when it ends, and decides nothing any more.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn cancel(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {
+    caller.require(Scope::DeliveryWrite)?;
+    let row = look(state, caller, id).await?;
+    let count = state.dispatcher.cancel(row.workspace_id, Cancel::Delivery(row.id), CANCELED).await?;
+    let row = look(state, caller, id).await?;
+    if count == 0 {
+        let message = format!("is {}, which is final", row.status.name());
+        return Err(Problem { code: ErrorCode::NotCancelable, message, field: Path::argument("id") }.into());
+    }
+    Ok(row)
 }
 
 async fn look(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {

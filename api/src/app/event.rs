@@ -1,23 +1,29 @@
 //! Publishing, and reading what was published.
 
-use angarium_dispatcher::{NewEvent, PublishError, Published};
+use std::time::Duration;
+
+use angarium_dispatcher::{Cancel, NewEvent, PublishError, Published};
 use angarium_entity::api_key::Scope;
 use angarium_entity::event::{self, CHANNEL_LEN_MAX, CHANNELS_MAX, PAYLOAD_BYTES_MAX};
 use angarium_entity::event_type::{NAME_LEN_MAX, is_reserved, is_valid_name};
 use angarium_entity::idempotency_key;
-use angarium_entity::{EventId, Timestamp, WorkspaceId};
+use angarium_entity::{EventId, Timestamp};
 use async_graphql::Enum;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbBackend, QueryFilter, Select};
-use uuid::Uuid;
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
 
-use super::filter::{TimeRange, event_type_matches, json_list_has_any};
-use super::list::{Listed, SortValue};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::{self, WorkspaceRef};
 use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
+
+mod list;
+
+pub use list::{Filter, Sort};
+
+/// How far ahead an event can be published.
+pub const DELIVER_AHEAD_MAX: Duration = Duration::from_hours(30 * 24);
+const CANCELED: &str = "The deliveries of the event were canceled by a caller.";
 
 /// Kinds of problem with event input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -25,11 +31,13 @@ use crate::{AppState, Caller};
 pub enum ErrorCode {
     /// The value is empty.
     Blank,
+    /// The instant is more than 30 days ahead.
+    DeliverAtTooFar,
     /// The idempotency key was used with another event type, payload or channels.
     IdempotencyMismatch,
     /// The value is malformed.
     Invalid,
-    /// No such workspace.
+    /// No such object in this workspace.
     NotFound,
     /// The payload is too large.
     PayloadTooLarge,
@@ -58,6 +66,8 @@ pub struct Draft {
     pub payload: String,
     /// Channels that it belongs to.
     pub channels: Vec<String>,
+    /// Deliver no earlier, in RFC 3339.
+    pub deliver_at: Option<String>,
     /// When it happened, in RFC 3339.
     pub occurred_at: Option<String>,
     /// Makes the publish safe to repeat.
@@ -141,13 +151,11 @@ async fn check(
         problems.add(ErrorCode::PayloadTooLarge, &field.at("payload"), message);
     }
     let channels = check_channels(&field.at("channels"), draft.channels, &mut problems);
-    let occurred_at = draft.occurred_at.and_then(|text| match Timestamp::parse_rfc3339(&text) {
-        Ok(instant) => Some(instant),
-        Err(message) => {
-            problems.add(ErrorCode::Invalid, &field.at("occurredAt"), format!("is {message}"));
-            None
-        }
-    });
+    let occurred_at = check_instant(&field.at("occurredAt"), draft.occurred_at, &mut problems);
+    let deliver_at = check_instant(&field.at("deliverAt"), draft.deliver_at, &mut problems);
+    if deliver_at.is_some_and(|at| at > state.now() + DELIVER_AHEAD_MAX) {
+        problems.add(ErrorCode::DeliverAtTooFar, &field.at("deliverAt"), "is more than 30 days ahead");
+    }
     let idempotency_key =
         problems.optional_text(&field.at("idempotencyKey"), draft.idempotency_key, idempotency_key::LEN_MAX);
     let workspace_id = workspace::target(state, caller, draft.workspace.as_ref()).await?;
@@ -161,7 +169,7 @@ async fn check(
         channels,
         occurred_at,
         idempotency_key,
-        deliver_at: None,
+        deliver_at,
     });
     Ok(problems.unless_any(new))
 }
@@ -177,6 +185,16 @@ fn check_type(field: &Path, name: &str, is_known: bool, problems: &mut Problems<
         problems.add(ErrorCode::Reserved, field, "is published by the server only");
     } else if !is_known {
         problems.add(ErrorCode::UnknownEventType, field, format!("`{name}` is not in the catalogue"));
+    }
+}
+
+fn check_instant(field: &Path, text: Option<String>, problems: &mut Problems<ErrorCode>) -> Option<Timestamp> {
+    match Timestamp::parse_rfc3339(&text?) {
+        Ok(instant) => Some(instant),
+        Err(message) => {
+            problems.add(ErrorCode::Invalid, field, format!("is {message}"));
+            None
+        }
     }
 }
 
@@ -208,10 +226,31 @@ fn settle(answer: Result<Published, PublishError>, field: &Path) -> Result<Outco
             "was used with another event type, payload or channels",
         ),
         Err(PublishError::UnknownWorkspace) => refused(ErrorCode::NotFound, field.at("workspace"), "does not exist"),
-        Err(PublishError::Overloaded { retry_after }) => Err(AppError::Overloaded { retry_after }),
-        Err(PublishError::Stopping) => Err(AppError::Stopping),
-        Err(error @ PublishError::Database(_)) => Err(AppError::Dispatcher(Box::new(error))),
+        Err(error) => Err(unpublished(error)),
     }
+}
+
+/// Why an event was not published, where its caller is not to blame.
+pub(super) fn unpublished(error: PublishError) -> AppError {
+    match error {
+        PublishError::Overloaded { retry_after } => AppError::Overloaded { retry_after },
+        PublishError::Stopping => AppError::Stopping,
+        other => AppError::Dispatcher(Box::new(other)),
+    }
+}
+
+/// Cancels the open deliveries of an event, and answers how many they were.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn cancel(state: &AppState, caller: &Caller, id: &str) -> Result<(event::Model, u64), Refusal<ErrorCode>> {
+    caller.require(Scope::DeliveryWrite)?;
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let id: EventId = id.parse().map_err(|_| not_found())?;
+    let select = within!(event, Reach::of(caller)?).filter(event::Column::Id.eq(id));
+    let row = select.one(state.db.read()).await?.ok_or_else(not_found)?;
+    let count = state.dispatcher.cancel(row.workspace_id, Cancel::Event(id), CANCELED).await?;
+    Ok((row, count))
 }
 
 /// The event with this ID, if the caller can see it.
@@ -222,81 +261,4 @@ pub async fn find(state: &AppState, caller: &Caller, id: EventId) -> Result<Opti
     caller.require(Scope::EventRead)?;
     let select = within!(event, Reach::of(caller)?).filter(event::Column::Id.eq(id));
     Ok(select.one(state.db.read()).await?)
-}
-
-/// Fields that events can be ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(name = "EventOrderField")]
-pub enum Sort {
-    /// Order by `createdAt`.
-    CreatedAt,
-}
-
-/// Conditions on events.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// When it was accepted.
-    pub created_at: TimeRange,
-    /// One of these types; patterns allowed.
-    pub event_types: Option<Vec<String>>,
-    /// Has this key.
-    pub idempotency_key: Option<String>,
-    /// One of these.
-    pub ids: Option<Vec<EventId>>,
-    /// Belongs to this channel.
-    pub channel: Option<String>,
-    /// Sent as a test.
-    pub test: Option<bool>,
-}
-
-impl Filter {
-    /// The events of a workspace that match.
-    ///
-    /// # Errors
-    /// [`AppError::BadInput`] for a malformed pattern.
-    pub fn select(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<event::Entity>, AppError> {
-        use event::Column;
-        let mut select = event::Entity::of(workspace).filter(self.created_at.on(Column::CreatedAt));
-        if let Some(texts) = &self.event_types {
-            let patterns = super::filter::parse_patterns(texts)?;
-            select = select.filter(event_type_matches(Column::EventType, &patterns));
-        }
-        if let Some(key) = &self.idempotency_key {
-            select = select.filter(Column::IdempotencyKey.eq(key.as_str()));
-        }
-        if let Some(ids) = &self.ids {
-            select = select.filter(Column::Id.is_in(ids.iter().copied()));
-        }
-        if let Some(channel) = &self.channel {
-            select = select.filter(json_list_has_any(backend, Column::Channels, vec![channel.clone()]));
-        }
-        if let Some(test) = self.test {
-            select = select.filter(Column::Test.eq(test));
-        }
-        Ok(select)
-    }
-}
-
-impl Listed for event::Entity {
-    type Sort = Sort;
-
-    fn sort_name(Sort::CreatedAt: Sort) -> &'static str {
-        "CREATED_AT"
-    }
-
-    fn sort_expr(Sort::CreatedAt: Sort) -> Expr {
-        Expr::col((Self, event::Column::CreatedAt))
-    }
-
-    fn sort_value(Sort::CreatedAt: Sort, row: &event::Model) -> SortValue {
-        SortValue::Number(row.created_at.millis())
-    }
-
-    fn id_column() -> event::Column {
-        event::Column::Id
-    }
-
-    fn id(row: &event::Model) -> Uuid {
-        row.id.uuid()
-    }
 }

@@ -21,6 +21,7 @@ mod list;
 mod renew;
 mod status;
 mod switch;
+mod test_event;
 mod update;
 
 pub use delete::delete;
@@ -28,6 +29,7 @@ pub use list::{Filter, Sort, of_endpoint};
 pub use renew::renew;
 pub use status::{Status, explain};
 pub use switch::switch;
+pub use test_event::send_test;
 pub use update::{EndpointChange, Patch, update};
 
 /// Kinds of problem with webhook subscription input. New values may be added.
@@ -38,6 +40,8 @@ pub enum ErrorCode {
     Blank,
     /// The object was changed meanwhile; see `expectedVersion`.
     Conflict,
+    /// The subscription is expired; renew it first.
+    Expired,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
     /// The value is malformed.

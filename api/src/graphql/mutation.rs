@@ -36,9 +36,12 @@ pub struct Mutation(
     webhook_subscription::enable::WebhookSubscriptionsEnable,
     webhook_subscription::disable::WebhookSubscriptionsDisable,
     webhook_subscription::renew::WebhookSubscriptionRenew,
+    webhook_subscription::test_event::WebhookSubscriptionTest,
     event::publish::EventPublish,
     event::publish_batch::EventPublishBatch,
+    event::cancel::EventCancel,
     delivery::retry::DeliveryRetry,
+    delivery::cancel::DeliveryCancel,
 );
 
 /// Makes a payload of what a use case answered: of its result, or of what a person can put right.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use angarium_tests::app::eventually;
+use angarium_tests::app::{eventually, in_memory};
 use angarium_tests::builder::{self, problems, text};
 use angarium_tests::{Received, TestApp, on_both_databases};
 use serde_json::{Value, json};
@@ -18,7 +18,6 @@ const ENABLE: &str = "mutation($ids: [ID!]!) { webhookSubscriptionsEnable(ids: $
 const DISABLE: &str = "mutation($ids: [ID!]!) { webhookSubscriptionsDisable(ids: $ids) \
     { webhookSubscriptions { id enabled version } userErrors { code message field } } }";
 const RETRY: &str = "mutation($id: ID!) { deliveryRetry(id: $id) { userErrors { code message field } } }";
-const PAUSE: &str = "mutation($id: ID!) { webhookEndpointPause(id: $id) { userErrors { code } } }";
 const DELETE_ENDPOINT: &str = "mutation($id: ID!, $discard: Boolean! = false) { webhookEndpointDelete(id: $id, discard: $discard) \
     { deletedWebhookEndpointId userErrors { code message field } } }";
 const UNKNOWN: &str = "sub_7zzzzzzzzzzzzzzzzzzzzzzzzz";
@@ -35,11 +34,6 @@ async fn change(app: &TestApp, id: &str, input: Value) -> Value {
     let mut data = app.api.data(&update(), json!({ "id": id, "input": input })).await;
     assert_eq!(data["webhookSubscriptionUpdate"]["userErrors"], json!([]));
     data["webhookSubscriptionUpdate"]["webhookSubscription"].take()
-}
-
-/// Bytes of deliveries that the dispatcher has at hand.
-async fn in_memory(app: &TestApp) -> usize {
-    app.state().dispatcher.observe().await.iter().map(|hub| hub.job_bytes).sum()
 }
 
 async fn endpoint_exists(app: &TestApp, id: &str) -> bool {
@@ -151,11 +145,12 @@ on_both_databases! {
     }
 
     async fn a_deleted_endpoint_takes_its_discarded_deliveries_with_it(app) {
-        let subscribed = app.subscribe("http://127.0.0.1:9/in").await;
+        let receiver = app.receiver().await.answer_statuses([500]);
+        let subscribed = app.subscribe(receiver.url()).await;
         let kept = app.subscribe("https://example.com/in").await;
-        app.api.data(PAUSE, json!({ "id": subscribed.endpoint })).await;
         app.api.data(DISABLE, json!({ "ids": [kept.id] })).await;
         app.publish(json!(1)).await;
+        app.delivery_in("RETRYING").await;
         change(&app, &subscribed.id, json!({ "endpoint": { "id": kept.endpoint } })).await;
         let deleted = app.api.data(DELETE_ENDPOINT, json!({ "id": subscribed.endpoint, "discard": true })).await;
         assert_eq!(deleted["webhookEndpointDelete"]["deletedWebhookEndpointId"], subscribed.endpoint);

@@ -106,6 +106,9 @@ on_both_databases! {
             (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionsEnable(ids: [$sub]) { userErrors { code } } }", "webhookSubscriptionsEnable"),
             (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionsDisable(ids: [$sub]) { userErrors { code } } }", "webhookSubscriptionsDisable"),
             (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionRenew(id: $sub, expiresIn: \"P1D\") { userErrors { code } } }", "webhookSubscriptionRenew"),
+            (vec!["WEBHOOK_READ"], "mutation($sub: ID!) { webhookSubscriptionTest(id: $sub, eventType: \"invoice.paid\") { event { id } } }", "webhookSubscriptionTest"),
+            (vec!["DELIVERY_READ"], "mutation($id: ID!) { deliveryCancel(id: $id) { delivery { id } } }", "deliveryCancel"),
+            (vec!["EVENT_PUBLISH"], "mutation($id: ID!) { eventCancel(id: $id) { canceledCount } }", "eventCancel"),
             // An edge is guarded by the type that it leads to.
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { event { payload } } }", "delivery.event"),
             (vec!["DELIVERY_READ"], "query($id: ID!) { delivery(id: $id) { endpoint { url } } }", "delivery.endpoint"),

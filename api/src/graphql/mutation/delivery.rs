@@ -1,3 +1,4 @@
 //! Deliveries.
 
+pub(super) mod cancel;
 pub(super) mod retry;

@@ -5,4 +5,5 @@ pub(super) mod delete;
 pub(super) mod disable;
 pub(super) mod enable;
 pub(super) mod renew;
+pub(super) mod test_event;
 pub(super) mod update;

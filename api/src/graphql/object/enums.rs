@@ -11,7 +11,7 @@ pub(crate) enum ApiScope {
     Admin,
     /// Read deliveries and attempts.
     DeliveryRead,
-    /// Retry deliveries.
+    /// Retry and cancel deliveries.
     DeliveryWrite,
     /// Publish events.
     EventPublish,

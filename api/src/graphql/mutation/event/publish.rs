@@ -14,6 +14,9 @@ use crate::graphql::scalar::{DateTime, EventTypeName, Json};
 /// An event to publish.
 #[derive(Clone, Debug, InputObject)]
 pub(crate) struct EventPublishInput {
+    /// Deliver no earlier than this instant, at most 30 days ahead; defaults to at once, and so does the past.
+    /// Subscriptions are matched at publish.
+    deliver_at: Option<DateTime>,
     /// Kind of the event; it must be in the catalogue.
     event_type: EventTypeName,
     /// Makes publishing idempotent for 48 hours, within the workspace; at most 256 characters.
@@ -35,6 +38,7 @@ impl From<EventPublishInput> for Draft {
             event_type: input.event_type.0,
             payload: input.payload.0,
             channels: input.channels,
+            deliver_at: input.deliver_at.map(|at| at.0),
             occurred_at: input.occurred_at.map(|at| at.0),
             idempotency_key: input.idempotency_key,
             workspace: input.workspace.map(Into::into),

@@ -1,0 +1,62 @@
+//! Trying a subscription out.
+
+use std::sync::Arc;
+
+use angarium_dispatcher::NewTest;
+use angarium_entity::api_key::Scope;
+use angarium_entity::event::PAYLOAD_BYTES_MAX;
+use angarium_entity::subscription::event_filter::Pattern;
+use angarium_entity::{SubscriptionId, delivery, event, subscription};
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
+
+use super::ErrorCode;
+use crate::app::reach::{Reach, within};
+use crate::app::{Path, Problem, Refusal, event as events, event_type};
+use crate::{AppState, Caller};
+
+/// Sends a test event to one subscription: past filter, line and pause, once. Without a type it is the first that the
+/// subscription names; without a payload it is the sample of the type, or `{}`.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn send_test(
+    state: &AppState,
+    caller: &Caller,
+    id: &str,
+    event_type: Option<String>,
+    payload: Option<String>,
+) -> Result<(event::Model, delivery::Model), Refusal<ErrorCode>> {
+    caller.require(Scope::WebhookSubscribe)?;
+    let refused = |code, message: &str, field: &str| {
+        Refusal::from(Problem { code, message: message.to_owned(), field: Path::argument(field) })
+    };
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let id: SubscriptionId = id.parse().map_err(|_| not_found())?;
+    let select = within!(subscription, Reach::of(caller)?).filter(subscription::Column::Id.eq(id));
+    let row = select.one(state.db.read()).await?.ok_or_else(not_found)?;
+    if row.expires_at.is_some_and(|end| end <= state.now()) {
+        return Err(refused(ErrorCode::Expired, "is expired; renew it first", "id"));
+    }
+    let is_name = |text: &&String| matches!(Pattern::parse(text), Ok(Pattern::Exact(_)));
+    let Some(name) = event_type.or_else(|| row.event_types.0.iter().find(is_name).cloned()) else {
+        let message = "is missing, and the subscription has only patterns";
+        return Err(refused(ErrorCode::Blank, message, "eventType"));
+    };
+    let found = if name.contains('\0') { None } else { event_type::find(state, &name).await? };
+    let Some(found) = found else {
+        return Err(refused(ErrorCode::UnknownEventType, "is not in the catalogue", "eventType"));
+    };
+    if payload.as_ref().is_some_and(|payload| payload.len() > PAYLOAD_BYTES_MAX) {
+        let message = format!("is longer than {PAYLOAD_BYTES_MAX} bytes");
+        return Err(refused(ErrorCode::TooLong, &message, "payload"));
+    }
+    let test = NewTest {
+        workspace_id: row.workspace_id,
+        subscription_id: row.id,
+        endpoint_id: row.endpoint_id,
+        event_type: found.name,
+        payload: payload.or(found.sample_payload).unwrap_or_else(|| "{}".to_owned()),
+    };
+    let (event, delivery) = state.dispatcher.test(test).await.map_err(events::unpublished)?;
+    Ok((Arc::unwrap_or_clone(event), delivery))
+}
