@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
-use sea_orm::DbErr;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::{DbErr, RuntimeErr};
 
 use super::problem::Problem;
 use crate::caller::{Forbidden, WorkspaceRequired};
@@ -37,7 +38,7 @@ pub enum AppError {
     Stopping,
     /// The database failed.
     #[error("the database failed")]
-    Database(#[from] DbErr),
+    Database(#[source] DbErr),
     /// The dispatcher did not get an answer from the database.
     #[error("the dispatcher failed")]
     Dispatcher(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -64,6 +65,23 @@ impl AppError {
     /// The scope that is missing.
     pub fn forbidden(scope: Scope) -> Self {
         Self::Forbidden(Forbidden(scope))
+    }
+}
+
+impl From<DbErr> for AppError {
+    /// PostgreSQL has no NUL in a text and says so of one that a filter or a cursor holds: that is the caller's.
+    ///
+    /// Source: error code 22021, `character_not_in_repertoire`.
+    fn from(error: DbErr) -> Self {
+        let inner = match &error {
+            DbErr::Query(RuntimeErr::SqlxError(inner)) | DbErr::Exec(RuntimeErr::SqlxError(inner)) => Some(inner),
+            _ => None,
+        };
+        let code = inner.and_then(|inner| inner.as_database_error()).and_then(DatabaseError::code);
+        if code.is_some_and(|code| code == "22021") {
+            return Self::BadInput("a text holds a NUL character, which nothing here does".to_owned());
+        }
+        Self::Database(error)
     }
 }
 

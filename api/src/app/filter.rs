@@ -57,6 +57,10 @@ pub fn search<C: IntoColumnRef + Copy>(text: &str, columns: &[C]) -> Result<Cond
     if text.chars().count() < SEARCH_LEN_MIN {
         return Err(AppError::BadInput(format!("`search` takes at least {SEARCH_LEN_MIN} characters")));
     }
+    if text.contains('\0') {
+        // SQLite would search for what stands before it.
+        return Err(AppError::BadInput("`search` holds a NUL character, which nothing here does".to_owned()));
+    }
     let pattern = like_pattern(text);
     Ok(columns.iter().fold(Condition::any(), |any, column| {
         any.add(Expr::expr(Func::lower(Expr::col(*column))).like(LikeExpr::new(pattern.clone()).escape('\\')))

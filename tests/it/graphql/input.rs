@@ -112,6 +112,26 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_filter_with_a_nul_is_the_callers_fault_or_finds_nothing(app) {
+        let receiver = app.receiver().await;
+        app.subscribe(receiver.url()).await;
+        let nul = "\0\0\0";
+        for (field, filter) in [
+            ("webhookEndpoints", json!({ "search": nul })),
+            ("webhookEndpoints", json!({ "url": nul })),
+            ("webhookEndpoints", json!({ "channel": nul })),
+            ("webhookSubscriptions", json!({ "name": nul })),
+            ("events", json!({ "idempotencyKey": nul })),
+        ] {
+            let ty = format!("{}{}Where", field[..1].to_uppercase(), &field[1..field.len() - 1]);
+            let query = format!("query($where: {ty}) {{ {field}(where: $where) {{ totalCount nodes {{ id }} }} }}");
+            let (_, body) = app.api.post(&query, json!({ "where": filter })).await;
+            let code = &body["errors"][0]["extensions"]["code"];
+            assert!(code == "BAD_USER_INPUT" || body["data"][field]["totalCount"] == 0, "{field} {filter} {body}");
+        }
+        app.end().await;
+    }
+
     async fn an_idempotency_key_gives_the_first_event_again_or_refuses_another_payload(app) {
         let receiver = app.receiver().await;
         app.subscribe(receiver.url()).await;
