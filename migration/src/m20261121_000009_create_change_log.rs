@@ -13,14 +13,17 @@ impl MigrationTrait for Migration {
         let mut seq = big("seq");
         seq.primary_key().auto_increment();
         manager.create_table(table("change_log", [seq, uuid("workspace_id"), big("at"), json("changes")])).await?;
-        run(
-            manager,
-            &[
-                "CREATE INDEX change_log_workspace ON change_log (workspace_id, seq)",
-                "CREATE INDEX change_log_at ON change_log (at)",
+        // The transaction that wrote a row tells exactly who can see it; the number, drawn before the commit, does not.
+        // SQLite has one writer, whose numbers are committed in their order.
+        let by_workspace: &[&str] = match manager.get_database_backend() {
+            sea_orm::DbBackend::Postgres => &[
+                "ALTER TABLE change_log ADD COLUMN xid bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint)",
+                "CREATE INDEX change_log_workspace ON change_log (workspace_id, xid, seq)",
             ],
-        )
-        .await
+            _ => &["CREATE INDEX change_log_workspace ON change_log (workspace_id, seq)"],
+        };
+        run(manager, by_workspace).await?;
+        run(manager, &["CREATE INDEX change_log_at ON change_log (at)"]).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
