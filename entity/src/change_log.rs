@@ -4,13 +4,27 @@
 //!         for each group would make every stream read the changes of every tenant; a row for each change would cost
 //!         a delivery as much as its own row.
 //! Order   `seq` comes from the database. On PostgreSQL numbers are drawn before they are committed, so a reader must
-//!         not take the largest number it has seen for a promise that all smaller ones are visible.
+//!         not take the largest number it has seen for a promise that all smaller ones are visible. What it may rely
+//!         on is in [`place`]. PostgreSQL fills in one more column, `xid`, the transaction that wrote the row.
+//! Kept    rows are never changed. Whatever removes old ones leaves each for [`KEPT`] and an hour more, since a row
+//!         says when its transaction began and not when it was committed.
+
+use std::time::Duration;
 
 use sea_orm::FromJsonQueryResult;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId};
+
+pub mod place;
+mod read;
+
+pub use place::Place;
+pub use read::{Row, Untold, now, untold};
+
+/// How long a place in the log can be returned to.
+pub const KEPT: Duration = Duration::from_hours(24);
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -36,7 +50,40 @@ impl ActiveModelBehavior for ActiveModel {}
 /// The packed changes of one row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(transparent)]
-pub struct Changes(pub Vec<DeliveryChange>);
+pub struct Changes(pub Vec<Change>);
+
+/// One thing that changed. Told apart by their fields, so that no entry carries a word for its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Change {
+    /// A delivery was made or moved, or an attempt of it ended.
+    Delivery(DeliveryChange),
+    /// An event was published, whether it matched anything or not.
+    Event(EventChange),
+    /// Written by a later version.
+    Unknown(serde_json::Value),
+}
+
+impl From<DeliveryChange> for Change {
+    fn from(change: DeliveryChange) -> Self {
+        Self::Delivery(change)
+    }
+}
+
+impl From<EventChange> for Change {
+    fn from(change: EventChange) -> Self {
+        Self::Event(change)
+    }
+}
+
+/// An event that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventChange {
+    /// The event.
+    #[serde(rename = "v")]
+    pub event_id: EventId,
+}
 
 /// A delivery that was made or changed its status. Field names are short because they are stored a billion times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,4 +109,31 @@ pub struct DeliveryChange {
     /// Status after, by its stored name.
     #[serde(rename = "n")]
     pub status: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn entries_of_each_age_and_kind_are_read() {
+        let now = Timestamp::from_millis(1);
+        let event_id = EventId::new(now);
+        let old = DeliveryChange {
+            delivery_id: DeliveryId::new(now),
+            event_id,
+            endpoint_id: EndpointId::new(now),
+            subscription_id: SubscriptionId::new(now),
+            attempt_id: None,
+            previous_status: None,
+            status: "PENDING".to_owned(),
+        };
+        let later = json!({ "v": event_id.to_string(), "z": 1 });
+        let packed = json!([old, { "v": event_id.to_string() }, later]);
+        let read: Changes = serde_json::from_value(packed.clone()).expect("entries of any shape are read");
+        assert_eq!(read.0, [old.into(), EventChange { event_id }.into(), Change::Unknown(later)]);
+        assert_eq!(serde_json::to_value(&read).expect("they are written"), packed);
+    }
 }

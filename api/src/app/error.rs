@@ -27,6 +27,9 @@ pub enum AppError {
     /// The filter would have to read everything.
     #[error("{0}")]
     FilterTooBroad(String),
+    /// A live stream cannot be resumed from so long ago.
+    #[error("`after` is older than what is kept of changes; read the present state, then start without it")]
+    CursorExpired,
     /// More waits than may.
     #[error("too many events wait to be committed; try again in {} ms", retry_after.as_millis())]
     Overloaded {
@@ -56,6 +59,7 @@ impl AppError {
             Self::WorkspaceRequired(_) => Some("WORKSPACE_REQUIRED"),
             Self::BadInput(_) => Some("BAD_USER_INPUT"),
             Self::FilterTooBroad(_) => Some("FILTER_TOO_BROAD"),
+            Self::CursorExpired => Some("CURSOR_EXPIRED"),
             Self::Overloaded { .. } => Some("OVERLOADED"),
             Self::Stopping => Some("UNAVAILABLE"),
             Self::Database(_) | Self::Dispatcher(_) | Self::Inconsistent(_) => None,

@@ -139,10 +139,12 @@ impl Committer {
 }
 
 /// What became of a result that counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Applied {
     /// Whether it decided the state.
     decided: bool,
+    /// The status of the delivery afterwards.
+    status: String,
     /// When the delivery is due now, whoever decided that.
     next_attempt_at: Option<Timestamp>,
 }
@@ -226,7 +228,7 @@ async fn apply(
         let status: String = row.try_get("", "counted_status")?;
         let decided =
             reports.get(&id).is_some_and(|report| report.job.round == round && report.next.status().name() == status);
-        applied.insert(id, Applied { decided, next_attempt_at: row.try_get("", "counted_next")? });
+        applied.insert(id, Applied { decided, status, next_attempt_at: row.try_get("", "counted_next")? });
     }
     Ok(applied)
 }
@@ -324,15 +326,20 @@ async fn hold_endpoints(db: &impl ConnectionTrait, group: &[Report], now: Timest
     Ok(held)
 }
 
+/// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.
 fn changes_of(
     counted: &[&Report],
     applied: &HashMap<DeliveryId, Applied>,
 ) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
     let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
     for report in counted {
-        if applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided) {
-            by_workspace.entry(report.attempt.workspace_id).or_default().push(report.change());
+        let Some(applied) = applied.get(&report.job.delivery_id) else { continue };
+        let mut change = report.change();
+        if !applied.decided {
+            change.previous_status = Some(applied.status.clone());
+            change.status.clone_from(&applied.status);
         }
+        by_workspace.entry(report.attempt.workspace_id).or_default().push(change);
     }
     by_workspace
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::change_log::{self, Change, DeliveryChange, EventChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::{self, Status, Trigger};
 use angarium_entity::{Database, DeliveryId, EventId, Timestamp, WorkspaceId, event};
@@ -237,9 +237,15 @@ impl Committer {
         if !rows.is_empty() {
             sql::insert_events(&transaction, &rows.iter().map(AsRef::as_ref).collect::<Vec<_>>()).await?;
         }
+        let mut unlogged = rows.as_slice();
         for deliveries in deliveries.chunks_mut(DELIVERIES_MAX) {
             sql::insert_deliveries(&transaction, deliveries).await?;
-            changes.extend(sql::append_changes(&transaction, now, changes_of(deliveries)).await?);
+            let logged = changes_of(std::mem::take(&mut unlogged).iter().map(AsRef::as_ref), deliveries);
+            changes.extend(sql::append_changes(&transaction, now, logged).await?);
+        }
+        if !unlogged.is_empty() {
+            let logged = changes_of(unlogged.iter().map(AsRef::as_ref), &[]);
+            changes.extend(sql::append_changes(&transaction, now, logged).await?);
         }
         if let Err(error) = transaction.commit().await
             && let Err(error) = self.confirm(rows.first().map(|event| event.id), error).await
@@ -357,10 +363,17 @@ pub(super) fn pending(event: &event::Model, wanted: Match, now: Timestamp) -> de
     }
 }
 
-pub(super) fn changes_of(deliveries: &[delivery::Model]) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
-    let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
+/// What the log says of new events, those that match nothing included, and of their deliveries.
+pub(super) fn changes_of<'a>(
+    events: impl Iterator<Item = &'a event::Model>,
+    deliveries: &[delivery::Model],
+) -> HashMap<WorkspaceId, Vec<Change>> {
+    let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
+    for row in events {
+        by_workspace.entry(row.workspace_id).or_default().push(EventChange { event_id: row.id }.into());
+    }
     for row in deliveries {
-        by_workspace.entry(row.workspace_id).or_default().push(DeliveryChange {
+        let change = DeliveryChange {
             delivery_id: row.id,
             event_id: row.event_id,
             endpoint_id: row.endpoint_id,
@@ -368,7 +381,8 @@ pub(super) fn changes_of(deliveries: &[delivery::Model]) -> HashMap<WorkspaceId,
             attempt_id: None,
             previous_status: None,
             status: row.status.name().to_owned(),
-        });
+        };
+        by_workspace.entry(row.workspace_id).or_default().push(change.into());
     }
     by_workspace
 }

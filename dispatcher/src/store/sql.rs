@@ -1,6 +1,6 @@
 //! Statements whose input is a batch. The one place where SQLite and PostgreSQL differ.
 
-use angarium_entity::change_log::{self, Changes, DeliveryChange};
+use angarium_entity::change_log::{self, Change, Changes};
 use angarium_entity::{DeliveryId, Timestamp, WorkspaceId, delivery, event};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 use serde::Serialize;
@@ -277,10 +277,10 @@ fn one(row: Option<QueryResult>) -> Result<QueryResult, DbErr> {
 }
 
 /// Appends to the change log, one row for each workspace, and answers the rows with their places.
-pub(crate) async fn append_changes(
+pub(crate) async fn append_changes<C: Into<Change>>(
     db: &impl ConnectionTrait,
     at: Timestamp,
-    by_workspace: impl IntoIterator<Item = (WorkspaceId, Vec<DeliveryChange>)>,
+    by_workspace: impl IntoIterator<Item = (WorkspaceId, Vec<C>)>,
 ) -> Result<Vec<change_log::Model>, DbErr> {
     #[derive(Serialize)]
     struct Row<'a> {
@@ -291,7 +291,10 @@ pub(crate) async fn append_changes(
     const FIELDS: [Field; 3] = [uuid("workspace_id"), big("at"), json("changes")];
     let mut appended: Vec<_> = by_workspace
         .into_iter()
-        .map(|(workspace_id, changes)| change_log::Model { seq: 0, workspace_id, at, changes: Changes(changes) })
+        .map(|(workspace_id, changes)| {
+            let changes = Changes(changes.into_iter().map(Into::into).collect());
+            change_log::Model { seq: 0, workspace_id, at, changes }
+        })
         .collect();
     if appended.is_empty() {
         return Ok(appended);

@@ -36,7 +36,7 @@ pub(crate) async fn insert(
     sql::insert_events(&transaction, &[&event]).await?;
     let mut rows = [row];
     sql::insert_deliveries(&transaction, &mut rows).await?;
-    let changes = sql::append_changes(&transaction, now, ingest::changes_of(&rows)).await?;
+    let changes = sql::append_changes(&transaction, now, ingest::changes_of(std::iter::once(&event), &rows)).await?;
     transaction.commit().await?;
     let [row] = rows;
     Ok((Arc::new(event), row, changes))

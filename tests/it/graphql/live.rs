@@ -1,7 +1,18 @@
 //! Live streams over a WebSocket.
 
+mod gaps;
+mod refusal;
+mod resume;
+mod storm;
+mod streams;
+
 use angarium_tests::{builder, on_both_databases};
 use serde_json::json;
+
+/// `deliveryUpdated` with every argument.
+const RESUMED: &str = "subscription($where: DeliveryWhere, $after: String, $snapshot: Boolean! = false) \
+    { deliveryUpdated(where: $where, after: $after, snapshot: $snapshot) \
+    { kind cursor occurredAt previousStatus delivery { id status attemptCount } } }";
 
 const LIVE: &str = "subscription($where: DeliveryWhere) { deliveryUpdated(where: $where) \
     { kind cursor occurredAt previousStatus delivery { id status attemptCount event { id } } } }";

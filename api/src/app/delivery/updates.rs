@@ -1,239 +1,342 @@
-//! What becomes of deliveries, live.
+//! What happens in a workspace, live and without gaps.
 //!
-//! Source  the change log as it is committed, by broadcast. A stream that does not keep up loses broadcasts and then
-//!         reads the log itself; it never loses a change.
-//! Once    numbers of the log are drawn before they are committed, so a smaller one may appear later. A stream
-//!         therefore remembers the rows it has told rather than the last of them.
+//! Source  the change log, read on from a [`Place`], which is exact whatever commits when (see
+//!         [`change_log::place`]). The broadcast of committed rows only wakes: a stream that is told of nothing, or
+//!         lags, reads the same. Every [`LOOK_AFTER`] it looks by itself, for what was committed without a word here.
+//! Gapless the listener is registered before the place is taken, and what is read is what the place does not cover.
+//!         So nothing falls between a snapshot, the replay of what was missed, and what comes live, and nothing is
+//!         told twice.
+//! Cursor  the place after the message, and while a snapshot lasts, how far it has come. A cursor of a snapshot goes
+//!         on with it, since what it had not reached may never change.
+//! Bounds  a page of the log is held, and what it names is loaded in steps of [`STEP`]; a client that does not read
+//!         makes nobody hold more.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
-use angarium_entity::change_log::{self, DeliveryChange};
-use angarium_entity::delivery::{self, Status};
-use angarium_entity::{DeliveryId, Timestamp, WorkspaceId};
+use angarium_entity::change_log::{self, Change, Place};
+use angarium_entity::{Timestamp, WorkspaceId};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use sea_orm::{
-    ActiveEnum as _, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::DbErr;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::timeout;
 
-use super::Filter;
 use crate::app::AppError;
 use crate::{AppState, Caller};
 
-/// Rows of the log that are remembered as told: far more than can be under way at once.
-const SEEN_MAX: u64 = 1_024;
-/// Rows of the log that are taken together.
-const ROWS_MAX: usize = 64;
-/// Rows that are read from the log at once after a gap.
-const LOG_PAGE: u64 = 200;
-/// Deliveries that are read in one statement.
-const LOAD_MAX: usize = 500;
+mod attempts;
+mod cursor;
+mod deliveries;
+mod events;
 
-/// A change of a delivery.
+pub use attempts::Attempts;
+pub use cursor::Progress;
+pub use deliveries::{Deliveries, DeliveryUpdate};
+pub use events::Events;
+
+use cursor::Cursor;
+
+/// How often a stream looks into the log although nothing woke it.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// Rows that are read from the log at once; each may hold thousands of entries.
+const LOG_PAGE: u64 = 16;
+/// Entries of the log, or deliveries of a snapshot, that are loaded at once.
+const STEP: usize = 100;
+
+/// One message of a stream.
 #[derive(Clone, Debug)]
-pub struct Update {
-    /// Its place in the log.
-    pub seq: i64,
-    /// Its place in the row of the log.
-    pub index: usize,
-    /// When it was written.
+pub struct Message<T> {
+    /// Where to resume.
+    pub cursor: String,
+    /// Why it was sent.
+    pub kind: Kind,
+    /// When what it tells of happened.
     pub at: Timestamp,
-    /// Status before; none when the delivery was made.
-    pub previous_status: Option<Status>,
-    /// The delivery as it is now, which may be later than the change.
-    pub delivery: delivery::Model,
+    /// What changed; none when it only says that the stream has caught up.
+    pub item: Option<T>,
 }
 
-/// The changes of deliveries from now on that match `filter`, in the caller's workspace.
+/// Why a message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Part of the initial state.
+    Snapshot,
+    /// Something changed.
+    Change,
+    /// The snapshot, or the replay of what was missed, is complete.
+    CaughtUp,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// After the message with this cursor; now, when absent.
+    pub after: Option<String>,
+    /// With the present state. A cursor makes it needless.
+    pub snapshot: bool,
+}
+
+/// What a stream tells of.
+pub trait Subject: Send + Sync + 'static {
+    /// What a message carries.
+    type Item: Debug + Send + 'static;
+
+    /// What a caller needs.
+    const SCOPE: Scope;
+    /// Tells the cursors of the streams apart; never changed.
+    const CODE: u8;
+
+    /// Refuses what would silently never match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`].
+    fn check(&self) -> Result<(), AppError>;
+
+    /// The entries that are meant, by their place in `entries` and in that order, with what they are about. Several
+    /// about the same may be told as one, at the place of the last.
+    fn load(
+        &self,
+        state: &AppState,
+        workspace: WorkspaceId,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<Vec<(usize, Self::Item)>, DbErr>> + Send;
+
+    /// At most `limit` of what exists after `progress`, each with the progress made by it and its time. Fewer when
+    /// there is no more.
+    fn existing(
+        &self,
+        _state: &AppState,
+        _workspace: WorkspaceId,
+        _progress: &Progress,
+        _limit: usize,
+    ) -> impl Future<Output = Result<Vec<(Progress, Timestamp, Self::Item)>, AppError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+}
+
+/// An entry of a row of the log.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it says.
+    pub change: Change,
+    at: Timestamp,
+    xid: i64,
+    seq: i64,
+    /// Entries of the row told once this one is; none for all of them.
+    told: Option<usize>,
+}
+
+/// The stream of what `subject` means in the caller's workspace.
 ///
 /// # Errors
 /// [`AppError`]; a stream that fails later says so and ends.
-pub async fn updates(
+pub async fn stream<S: Subject>(
     state: &AppState,
     caller: &Caller,
-    filter: Filter,
-) -> Result<impl Stream<Item = Result<Update, AppError>> + use<>, AppError> {
-    caller.require(Scope::DeliveryRead)?;
+    subject: S,
+    start: Start,
+) -> Result<impl Stream<Item = Result<Message<S::Item>, AppError>> + use<S>, AppError> {
+    caller.require(S::SCOPE)?;
     let workspace = caller.workspace_id()?;
-    filter.check_patterns()?;
-    let changes = state.dispatcher.changes();
-    let told = Told::up_to_now(state, workspace).await?;
-    let watch = Watch { state: state.clone(), workspace, filter, changes, told, ready: VecDeque::new() };
+    subject.check()?;
+    let now = state.now();
+    let cursor = start.after.map(|text| Cursor::parse(&text, workspace, S::CODE)).transpose()?;
+    if cursor.as_ref().is_some_and(|cursor| cursor.at + change_log::KEPT < now) {
+        return Err(AppError::CursorExpired);
+    }
+    let wakes = state.dispatcher.changes();
+    let present = change_log::now(state.db.read()).await?;
+    // A cursor from after the present is from another life of the database, before a backup was put back.
+    if cursor.as_ref().is_some_and(|cursor| cursor.place.end > present.end) {
+        return Err(AppError::CursorExpired);
+    }
+    let (phase, place, at) = match cursor {
+        Some(Cursor { snapshot: Some(progress), place, at }) => (Phase::Snapshot(progress), place, at),
+        Some(Cursor { snapshot: None, place, at }) => (Phase::Replay, place, at),
+        None if start.snapshot => (Phase::Snapshot(Progress::default()), present, now),
+        None => (Phase::Live { is_behind: false }, present, now),
+    };
+    let state = state.clone();
+    let watch = Watch { state, workspace, subject, wakes, phase, place, at, page: None, ready: VecDeque::new() };
     Ok(unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
-            Ok(Some(update)) => Some((Ok(update), Some(watch))),
+            Ok(Some(message)) => Some((Ok(message), Some(watch))),
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
     }))
 }
 
-struct Watch {
+enum Phase {
+    /// Sends what exists.
+    Snapshot(Progress),
+    /// Sends what was missed.
+    Replay,
+    /// Sends what changes; when it is behind, it need not wait to be woken.
+    Live { is_behind: bool },
+}
+
+/// A page of the log that is being told.
+struct Page {
+    /// What was seen when it was read.
+    seen: Place,
+    at: Timestamp,
+    /// Whether the log held no more.
+    is_last: bool,
+    /// The place after all of it.
+    end: Place,
+    entries: VecDeque<Entry>,
+}
+
+struct Watch<S: Subject> {
     state: AppState,
     workspace: WorkspaceId,
-    filter: Filter,
-    changes: Receiver<Arc<change_log::Model>>,
-    told: Told,
-    ready: VecDeque<Update>,
+    subject: S,
+    wakes: Receiver<Arc<change_log::Model>>,
+    phase: Phase,
+    /// Where the page that is being told begins, and when that was the present.
+    place: Place,
+    at: Timestamp,
+    page: Option<Page>,
+    ready: VecDeque<Message<S::Item>>,
 }
 
-impl Watch {
-    /// The next change; none when the dispatcher has stopped.
-    async fn next(&mut self) -> Result<Option<Update>, AppError> {
+impl<S: Subject> Watch<S> {
+    /// The next message; none when the dispatcher has stopped.
+    async fn next(&mut self) -> Result<Option<Message<S::Item>>, AppError> {
         loop {
-            if let Some(update) = self.ready.pop_front() {
-                return Ok(Some(update));
+            if let Some(message) = self.ready.pop_front() {
+                return Ok(Some(message));
             }
-            let Some(rows) = self.arrived().await? else { return Ok(None) };
-            self.ready = self.load(&rows).await?.into();
+            if self.page.is_some() {
+                self.tell().await?;
+                continue;
+            }
+            match &self.phase {
+                Phase::Snapshot(progress) => {
+                    let progress = progress.clone();
+                    self.show(progress).await?;
+                }
+                Phase::Live { is_behind: false } => {
+                    if !self.woken().await {
+                        return Ok(None);
+                    }
+                    self.read().await?;
+                }
+                Phase::Replay | Phase::Live { is_behind: true } => self.read().await?,
+            }
         }
     }
 
-    /// Rows of this workspace that were not told yet; waits for at least one broadcast.
-    async fn arrived(&mut self) -> Result<Option<Vec<Arc<change_log::Model>>>, AppError> {
-        let mut rows = Vec::new();
-        match self.changes.recv().await {
-            Ok(row) => self.take(row, &mut rows),
-            Err(RecvError::Lagged(_)) => return Ok(Some(self.read_log().await?)),
-            Err(RecvError::Closed) => return Ok(None),
-        }
-        while rows.len() < ROWS_MAX {
-            match self.changes.try_recv() {
-                Ok(row) => self.take(row, &mut rows),
-                // Told by the next `recv` again.
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                Err(TryRecvError::Lagged(_)) => {
-                    rows.extend(self.read_log().await?);
-                    break;
+    /// Waits until there may be something new; false when there never will.
+    async fn woken(&mut self) -> bool {
+        let workspace = self.workspace;
+        let wakes = &mut self.wakes;
+        let woken = async {
+            loop {
+                match wakes.recv().await {
+                    Ok(row) if row.workspace_id != workspace => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return true,
+                    Err(RecvError::Closed) => return false,
                 }
             }
-        }
-        Ok(Some(rows))
+        };
+        let goes_on = timeout(LOOK_AFTER, woken).await.unwrap_or(true);
+        // One look answers all that have come by now.
+        while !matches!(self.wakes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        goes_on
     }
 
-    fn take(&mut self, row: Arc<change_log::Model>, rows: &mut Vec<Arc<change_log::Model>>) {
-        if row.workspace_id == self.workspace && self.told.add(row.seq) {
-            rows.push(row);
+    /// Sends a part of what exists.
+    async fn show(&mut self, progress: Progress) -> Result<(), AppError> {
+        let existing = self.subject.existing(&self.state, self.workspace, &progress, STEP).await?;
+        let is_last = existing.len() < STEP;
+        for (progress, at, item) in existing {
+            let cursor = self.cursor(&self.place, Some(progress.clone()));
+            self.ready.push_back(Message { cursor, kind: Kind::Snapshot, at, item: Some(item) });
+            self.phase = Phase::Snapshot(progress);
+        }
+        if is_last {
+            self.ready.push_back(self.caught_up());
+            self.phase = Phase::Live { is_behind: true };
+        }
+        Ok(())
+    }
+
+    /// Reads a page of what the place does not cover.
+    async fn read(&mut self) -> Result<(), AppError> {
+        let at = self.state.now();
+        let untold = change_log::untold(self.state.db.read(), self.workspace, &self.place, LOG_PAGE).await?;
+        let mut entries = VecDeque::new();
+        for row in &untold.rows {
+            let count = row.changes.0.len();
+            let told = self.place.told_of(row.xid, row.seq);
+            entries.extend(row.changes.0.iter().enumerate().skip(told).map(|(index, change)| Entry {
+                change: change.clone(),
+                at: row.at,
+                xid: row.xid,
+                seq: row.seq,
+                told: Some(index + 1).filter(|told| *told < count),
+            }));
+        }
+        let end = match untold.rows.last() {
+            Some(last) if !untold.is_all => self.place.after(&untold.seen, last.xid, last.seq, None),
+            _ => untold.seen.clone(),
+        };
+        self.page = Some(Page { seen: untold.seen, at, is_last: untold.is_all, end, entries });
+        Ok(())
+    }
+
+    /// Loads what the next entries of the page are about, and ends the page when there are none.
+    async fn tell(&mut self) -> Result<(), AppError> {
+        let Some(page) = &mut self.page else { return Ok(()) };
+        let step: Vec<Entry> = page.entries.drain(..STEP.min(page.entries.len())).collect();
+        let is_end = page.entries.is_empty();
+        let (seen, end) = (page.seen.clone(), page.end.clone());
+        for (index, item) in self.subject.load(&self.state, self.workspace, &step).await? {
+            let Some(entry) = step.get(index) else { continue };
+            let place = if is_end && index + 1 == step.len() {
+                end.clone()
+            } else {
+                self.place.after(&seen, entry.xid, entry.seq, entry.told)
+            };
+            let cursor = self.cursor(&place, None);
+            self.ready.push_back(Message { cursor, kind: Kind::Change, at: entry.at, item: Some(item) });
+        }
+        if is_end {
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// Goes to the end of a page that was told.
+    fn turn(&mut self) {
+        let Some(page) = self.page.take() else { return };
+        self.place = page.end;
+        if page.is_last {
+            self.at = page.at;
+        }
+        match self.phase {
+            Phase::Replay if page.is_last => {
+                self.ready.push_back(self.caught_up());
+                self.phase = Phase::Live { is_behind: false };
+            }
+            Phase::Live { .. } => self.phase = Phase::Live { is_behind: !page.is_last },
+            Phase::Replay | Phase::Snapshot(_) => {}
         }
     }
 
-    /// What the log holds and was not told.
-    async fn read_log(&mut self) -> Result<Vec<Arc<change_log::Model>>, DbErr> {
-        let (mut missed, mut after) = (Vec::new(), self.told.floor);
-        loop {
-            let page = change_log::Entity::find()
-                .filter(change_log::Column::WorkspaceId.eq(self.workspace))
-                .filter(change_log::Column::Seq.gt(after))
-                .order_by_asc(change_log::Column::Seq)
-                .limit(LOG_PAGE)
-                .all(self.state.db.read())
-                .await?;
-            let Some(last) = page.last() else { return Ok(missed) };
-            after = last.seq;
-            missed.extend(page.into_iter().filter(|row| self.told.add(row.seq)).map(Arc::new));
-        }
+    fn caught_up(&self) -> Message<S::Item> {
+        Message { cursor: self.cursor(&self.place, None), kind: Kind::CaughtUp, at: self.state.now(), item: None }
     }
 
-    /// The changes that are asked for, with their deliveries as they are now.
-    async fn load(&self, rows: &[Arc<change_log::Model>]) -> Result<Vec<Update>, DbErr> {
-        let mut ids: Vec<DeliveryId> =
-            rows.iter().flat_map(|row| row.changes.0.iter().map(|change| change.delivery_id)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut deliveries = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(LOAD_MAX) {
-            let found = delivery::Entity::of(self.workspace)
-                .filter(delivery::Column::Id.is_in(ids.iter().copied()))
-                .all(self.state.db.read())
-                .await?;
-            deliveries.extend(found.into_iter().map(|delivery| (delivery.id, delivery)));
-        }
-        let changes = rows.iter().flat_map(|row| row.changes.0.iter().enumerate().map(move |change| (row, change)));
-        Ok(changes
-            .filter_map(|(row, (index, change))| {
-                let delivery = deliveries.get(&change.delivery_id)?;
-                let (before, after) = statuses(change, delivery.status);
-                self.filter.matches_change(delivery, before, after).then(|| Update {
-                    seq: row.seq,
-                    index,
-                    at: row.at,
-                    previous_status: before,
-                    delivery: delivery.clone(),
-                })
-            })
-            .collect())
-    }
-}
-
-/// The statuses before and after a change. A word that this version does not know counts as the status of today.
-fn statuses(change: &DeliveryChange, today: Status) -> (Option<Status>, Status) {
-    let read = |word: &String| Status::try_from_value(word).ok();
-    (change.previous_status.as_ref().and_then(read), read(&change.status).unwrap_or(today))
-}
-
-/// The rows of the log that a stream has told, or that are older than it.
-#[derive(Debug)]
-struct Told {
-    /// Every row up to this one counts as told.
-    floor: i64,
-    /// Those above it that were.
-    seen: BTreeSet<i64>,
-}
-
-impl Told {
-    async fn up_to_now(state: &AppState, workspace: WorkspaceId) -> Result<Self, DbErr> {
-        let latest: Vec<i64> = change_log::Entity::find()
-            .select_only()
-            .column(change_log::Column::Seq)
-            .filter(change_log::Column::WorkspaceId.eq(workspace))
-            .order_by_desc(change_log::Column::Seq)
-            .limit(SEEN_MAX)
-            .into_tuple()
-            .all(state.db.read())
-            .await?;
-        let mut told = Self { floor: 0, seen: BTreeSet::new() };
-        for seq in latest.into_iter().rev() {
-            told.add(seq);
-        }
-        Ok(told)
-    }
-
-    /// Whether `seq` is new; from now on it is not.
-    fn add(&mut self, seq: i64) -> bool {
-        let is_new = seq > self.floor && self.seen.insert(seq);
-        if u64::try_from(self.seen.len()).unwrap_or(u64::MAX) >= SEEN_MAX
-            && let Some(oldest) = self.seen.pop_first()
-        {
-            self.floor = oldest;
-        }
-        is_new
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_told_once_even_if_a_smaller_number_comes_later() {
-        let mut told = Told { floor: 10, seen: BTreeSet::new() };
-        assert!(!told.add(10));
-        assert!(told.add(12) && told.add(11));
-        assert!(!told.add(11) && !told.add(12));
-    }
-
-    #[test]
-    fn memory_is_bounded_by_forgetting_the_oldest() {
-        let mut told = Told { floor: 0, seen: BTreeSet::new() };
-        for seq in 1..=5_000 {
-            assert!(told.add(seq));
-        }
-        assert!(told.seen.len() < 1_024 && told.floor > 3_900);
-        assert!(!told.add(1) && !told.add(5_000));
+    fn cursor(&self, place: &Place, snapshot: Option<Progress>) -> String {
+        Cursor { at: self.at, place: place.clone(), snapshot }.print(self.workspace, S::CODE)
     }
 }

@@ -1,0 +1,139 @@
+//! The messages of live streams.
+
+use angarium_entity::{attempt, event};
+use async_graphql::{Enum, ID, Interface, Object};
+
+use crate::app::delivery::updates::{self, Kind, Message};
+use crate::graphql::object::enums::DeliveryStatus;
+use crate::graphql::object::{Delivery, DeliveryAttempt, Event};
+use crate::graphql::scalar::DateTime;
+
+/// Why a live message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(crate) enum LiveUpdateKind {
+    /// The end of the snapshot or of the replay of missed changes; carries no object.
+    CaughtUp,
+    /// Something changed.
+    Change,
+    /// Part of the initial state.
+    Snapshot,
+}
+
+impl From<Kind> for LiveUpdateKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::CaughtUp => Self::CaughtUp,
+            Kind::Change => Self::Change,
+            Kind::Snapshot => Self::Snapshot,
+        }
+    }
+}
+
+/// One message of a live stream.
+#[derive(Interface)]
+#[graphql(
+    field(
+        name = "cursor",
+        ty = "&str",
+        desc = "Pass as `after` to resume just after this message. Cursors stay valid for 24 hours."
+    ),
+    field(name = "kind", ty = "LiveUpdateKind", desc = "Why this message was sent."),
+    field(name = "occurred_at", ty = "DateTime", desc = "When the change happened.")
+)]
+pub(crate) enum LiveUpdate {
+    Delivery(DeliveryUpdate),
+    Attempt(DeliveryAttemptUpdate),
+    Event(EventUpdate),
+}
+
+/// A message of `deliveryUpdated`.
+pub(crate) struct DeliveryUpdate(pub(super) Message<updates::DeliveryUpdate>);
+
+/// A live message about a delivery.
+#[Object]
+impl DeliveryUpdate {
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// Set when the delivery was deleted.
+    async fn deleted_delivery_id(&self) -> Option<ID> {
+        None
+    }
+
+    /// The delivery after the change; null when deleted or CAUGHT_UP.
+    async fn delivery(&self) -> Option<Delivery> {
+        self.0.item.as_ref().map(|update| Delivery(update.delivery.clone()))
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+
+    /// Status before the change; null for a new delivery, in a snapshot, and where changes were told together after a
+    /// gap.
+    async fn previous_status(&self) -> Option<DeliveryStatus> {
+        self.0.item.as_ref()?.previous_status.map(Into::into)
+    }
+}
+
+/// A message of `deliveryAttemptCompleted`.
+pub(crate) struct DeliveryAttemptUpdate(pub(super) Message<attempt::Model>);
+
+/// A live message about an attempt.
+#[Object]
+impl DeliveryAttemptUpdate {
+    /// The attempt; null when `kind` is CAUGHT_UP.
+    async fn attempt(&self) -> Option<DeliveryAttempt> {
+        self.0.item.clone().map(Into::into)
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+}
+
+/// A message of `eventPublished`.
+pub(crate) struct EventUpdate(pub(super) Message<event::Model>);
+
+/// A live message about an event.
+#[Object]
+impl EventUpdate {
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// The event; null when `kind` is CAUGHT_UP.
+    async fn event(&self) -> Option<Event> {
+        self.0.item.clone().map(Into::into)
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+}

@@ -1,0 +1,117 @@
+//! Two thousand changes, two hundred disconnects, and nothing missing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use angarium_tests::{MOMENT, TestApp, builder, on_both_databases};
+use serde_json::{Value, json};
+
+use super::RESUMED;
+
+const EVENTS: usize = 500;
+const DISCONNECTS: usize = 200;
+/// Most messages of one connection.
+const MESSAGES_MAX: u64 = 40;
+/// How long a connection waits for a change before it breaks off.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// What a client knows: status and attempts by delivery.
+type Known = HashMap<String, (String, i64)>;
+
+fn learn(known: &mut Known, delivery: &Value) {
+    if let Some(id) = delivery["id"].as_str() {
+        let status = builder::text(&delivery["status"]);
+        known.insert(id.to_owned(), (status, delivery["attemptCount"].as_i64().expect("a number")));
+    }
+}
+
+/// All deliveries of the workspace.
+async fn stored(app: &TestApp) -> Known {
+    let query = "query($after: String) { deliveries(first: 100, after: $after) \
+        { nodes { id status attemptCount } pageInfo { endCursor hasNextPage } } }";
+    let (mut known, mut after) = (Known::new(), Value::Null);
+    loop {
+        let page = app.api.data(query, json!({ "after": after })).await["deliveries"].take();
+        page["nodes"].as_array().expect("a list").iter().for_each(|delivery| learn(&mut known, delivery));
+        if page["pageInfo"]["hasNextPage"] == false {
+            return known;
+        }
+        after = page["pageInfo"]["endCursor"].clone();
+    }
+}
+
+/// Publishes, and moves the clock so that what failed is tried again, until all is delivered.
+async fn weather(app: &TestApp) {
+    for n in 0..EVENTS {
+        app.publish(json!(n)).await;
+        if n % 20 == 19 {
+            app.clock.advance(Duration::from_secs(6));
+        }
+    }
+    angarium_tests::app::eventually("everything is delivered", async || {
+        app.clock.advance(Duration::from_secs(6));
+        let open = json!({ "status": ["PENDING", "RETRYING"] });
+        let left = app
+            .api
+            .data(
+                "query($where: DeliveryWhere) { deliveries(first: 1, where: $where) { nodes { id } } }",
+                json!({ "where": open }),
+            )
+            .await;
+        left["deliveries"]["nodes"].as_array().is_some_and(Vec::is_empty).then_some(())
+    })
+    .await;
+}
+
+/// Watches, breaks off at random, and resumes with the last cursor.
+async fn watch(app: &TestApp) -> (Known, Value) {
+    let (mut known, mut cursor) = (Known::new(), Value::Null);
+    for _ in 0..DISCONNECTS {
+        let start = if cursor.is_null() { json!({ "snapshot": true }) } else { json!({ "after": cursor }) };
+        let mut stream = app.api.subscribe(RESUMED, start).await;
+        let messages = 1 + u64::from(uuid::Uuid::now_v7().as_bytes()[15]) % MESSAGES_MAX;
+        let mut has_caught_up = false;
+        for _ in 0..messages {
+            // Until it has caught up a message is sure to come; then perhaps.
+            let patience = if has_caught_up { PATIENCE } else { MOMENT };
+            let Ok(mut update) = tokio::time::timeout(patience, stream.next()).await else { break };
+            let update = update["deliveryUpdated"].take();
+            cursor = update["cursor"].clone();
+            has_caught_up |= update["kind"] == "CAUGHT_UP";
+            learn(&mut known, &update["delivery"]);
+        }
+    }
+    (known, cursor)
+}
+
+/// Reads on from a cursor until it has caught up; the cursor there.
+async fn catch_up(app: &TestApp, known: &mut Known, cursor: Value) -> Value {
+    let mut stream = app.api.subscribe(RESUMED, json!({ "after": cursor })).await;
+    loop {
+        let update = stream.next().await["deliveryUpdated"].take();
+        learn(known, &update["delivery"]);
+        if update["kind"] == "CAUGHT_UP" {
+            return update["cursor"].clone();
+        }
+    }
+}
+
+on_both_databases! {
+    async fn a_client_that_is_cut_off_over_and_over_ends_with_what_is_stored(app) {
+        // Two of three requests fail, as long as the script goes.
+        let receiver = app.receiver().await.answer_statuses((0..1_200).map(|n| if n % 3 == 0 { 204 } else { 500 }));
+        let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 50 } });
+        let endpoint = json!({ "url": receiver.url() });
+        builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": retry })).await;
+        let ((), (mut known, cursor)) = tokio::join!(weather(&app), watch(&app));
+        // Once to the end of the snapshot, should it still be there, and once to the end of what was missed.
+        let cursor = catch_up(&app, &mut known, cursor).await;
+        catch_up(&app, &mut known, cursor).await;
+        let stored = stored(&app).await;
+        assert_eq!(stored.len(), EVENTS);
+        assert!(stored.values().map(|(_, attempts)| attempts).sum::<i64>() > 1_000);
+        let wrong: Vec<_> = stored.iter().filter(|(id, state)| known.get(*id) != Some(state)).collect();
+        assert!(wrong.is_empty() && known.len() == stored.len(), "{} of {}: {wrong:?}", known.len(), stored.len());
+        app.end().await;
+    }
+}
