@@ -44,6 +44,9 @@ impl Settings {
         secrets: &[signing_secret::Model],
         sealer: &Sealer,
     ) -> Result<Self, SettingsError> {
+        // The newest first: receivers that look at one signature only look at the first.
+        let mut secrets: Vec<&signing_secret::Model> = secrets.iter().collect();
+        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse((secret.created_at, secret.id)));
         let secrets = match row.signature_scheme {
             SignatureScheme::None => Vec::new(),
             SignatureScheme::StandardWebhooks => secrets

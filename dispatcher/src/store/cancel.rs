@@ -6,7 +6,7 @@ use std::sync::Arc;
 use angarium_entity::change_log::{self, DeliveryChange};
 use angarium_entity::delivery::{self, Status};
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, subscription,
+    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
@@ -18,7 +18,6 @@ use crate::actor::Hubs;
 
 /// Deliveries of one step.
 const STEP: u64 = 500;
-const DELETED: &str = "The subscription was deleted.";
 
 /// What is to be canceled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,30 +140,36 @@ impl Canceler {
         Ok(open)
     }
 
-    /// Goes on with what an earlier process had begun: open deliveries of deleted subscriptions.
+    /// Goes on with what an earlier process had begun: what is open of deleted subscriptions and endpoints.
     pub(crate) async fn finish(self, now: Timestamp) {
-        let unfinished = subscription::Entity::find()
-            .filter(subscription::Column::DeletedAt.is_not_null())
-            .filter(
-                subscription::Column::Id.in_subquery(
-                    delivery::Entity::find()
-                        .select_only()
-                        .column(delivery::Column::SubscriptionId)
-                        .filter(delivery::Column::Status.is_in([Status::Pending, Status::Retrying]))
-                        .into_query(),
-                ),
-            )
-            .all(self.db.read())
-            .await;
-        let result = async {
-            for deleted in unfinished? {
-                let what = Cancel::Subscription(deleted.id);
-                self.cancel(deleted.workspace_id, what, DELETED, now).await?;
-            }
-            Ok::<_, DbErr>(())
-        };
-        if let Err(error) = result.await {
-            tracing::error!(%error, "could not cancel what is open of deleted subscriptions; the next start tries again");
+        if let Err(error) = self.try_finish(now).await {
+            tracing::error!(%error, "could not cancel what is open of what was deleted; the next start tries again");
         }
+    }
+
+    async fn try_finish(&self, now: Timestamp) -> Result<(), DbErr> {
+        let open = |column| {
+            let open = delivery::Entity::find().select_only().column(column);
+            open.filter(delivery::Column::Status.is_in([Status::Pending, Status::Retrying])).into_query()
+        };
+        let subscriptions = subscription::Entity::find()
+            .filter(subscription::Column::DeletedAt.is_not_null())
+            .filter(subscription::Column::Id.in_subquery(open(delivery::Column::SubscriptionId)))
+            .all(self.db.read())
+            .await?;
+        for deleted in subscriptions {
+            let what = Cancel::Subscription(deleted.id);
+            self.cancel(deleted.workspace_id, what, "The subscription was deleted.", now).await?;
+        }
+        let endpoints = endpoint::Entity::find()
+            .filter(endpoint::Column::DeletedAt.is_not_null())
+            .filter(endpoint::Column::Id.in_subquery(open(delivery::Column::EndpointId)))
+            .all(self.db.read())
+            .await?;
+        for deleted in endpoints {
+            let what = Cancel::Endpoint { id: deleted.id, before: None };
+            self.cancel(deleted.workspace_id, what, "The endpoint was deleted.", now).await?;
+        }
+        Ok(())
     }
 }
