@@ -7,6 +7,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod completion;
+pub(crate) mod database;
 pub(crate) mod idempotency;
 pub(crate) mod ingest;
 pub(crate) mod install;

@@ -22,7 +22,7 @@ use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
-use super::ingest::is_connection_lost;
+use super::database::is_connection_lost;
 use super::sql::{self, Field};
 use crate::actor::Hubs;
 use crate::report::{EndpointHold, Report};

@@ -1,7 +1,7 @@
 //! The ingest committer: many publishes, one transaction.
 //!
-//! Group      whatever waits when the one before is committed, workspaces in turn, at most [`EVENTS_MAX`] events,
-//!            [`BYTES_MAX`] bytes and [`DELIVERIES_MAX`] deliveries. A publish that finds nobody waiting is committed at
+//! Group      whatever waits when the one before is committed, workspaces in turn, at most [`queue::EVENTS_MAX`] events,
+//!            [`queue::BYTES_MAX`] bytes and [`DELIVERIES_MAX`] deliveries. A publish that finds nobody waiting is committed at
 //!            once and alone.
 //! Alone      each event is taken or refused on its own. If the database refuses a group, its halves are tried, so
 //!            that a row which it cannot take fails by itself.
@@ -10,9 +10,8 @@
 //! Order      one group at a time, and the hubs have the jobs of a group before its publishers have their answers: if
 //!            publish A was answered before B was sent, A comes first at every endpoint.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use angarium_entity::change_log::{self, Change, DeliveryChange, EventChange};
@@ -20,8 +19,9 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::{self, Status, Trigger};
 use angarium_entity::{Database, DeliveryId, EventId, Timestamp, WorkspaceId, event};
 use sea_orm::{DatabaseTransaction, DbErr, EntityTrait};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 
+use super::database::is_connection_lost;
 use super::idempotency::{self, Claim};
 use super::match_table::{Match, MatchTable, MatchTables};
 use super::sql;
@@ -29,57 +29,18 @@ use crate::actor::Hubs;
 use crate::job::Job;
 use crate::publish::{NewEvent, PublishError, Published};
 
-/// Most events of a group; a batch of one caller is never split.
-const EVENTS_MAX: usize = 500;
-/// Most bytes of payload of a group, by the same rule.
-const BYTES_MAX: usize = 1024 * 1024;
+mod queue;
+
+pub(crate) use queue::Ingest;
+use queue::{Outcome, Request, Turns, queue};
+
 /// A group is closed once its events go to so many endpoints.
 const DELIVERIES_MAX: usize = 5_000;
 /// Events that are matched before others get their turn on the thread.
 const MATCHED_AT_ONCE: usize = 16;
-/// Events that may wait to be committed; beyond, publishers are asked to come back.
-const WAITING_EVENTS_MAX: usize = 50_000;
-/// Bytes of payload that may wait.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a publisher that is turned away is told to wait.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often an unknown outcome of a commit is looked up, and the pause between.
 const LOOK_UPS: usize = 5;
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
-
-type Outcome = Result<Published, PublishError>;
-
-/// Events of one caller, committed together.
-struct Request {
-    events: Vec<NewEvent>,
-    bytes: usize,
-    reply: oneshot::Sender<Vec<Outcome>>,
-    _place: Place,
-}
-
-/// A place in the queue. Free again when the request has left it, whether or not its caller still waits.
-struct Place {
-    waiting: Arc<Waiting>,
-    events: usize,
-    bytes: usize,
-}
-
-impl Place {
-    /// None when too much waits already.
-    fn take(waiting: &Arc<Waiting>, events: usize, bytes: usize) -> Option<Self> {
-        let place = Self { waiting: waiting.clone(), events, bytes };
-        let events_waiting = waiting.events.fetch_add(events, Ordering::Relaxed) + events;
-        let bytes_waiting = waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        (events_waiting <= WAITING_EVENTS_MAX && bytes_waiting <= WAITING_BYTES_MAX).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.waiting.events.fetch_sub(self.events, Ordering::Relaxed);
-        self.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// Why a group was not committed.
 enum Failed {
@@ -92,35 +53,6 @@ enum Failed {
 impl From<DbErr> for Failed {
     fn from(error: DbErr) -> Self {
         Self::Refused(error)
-    }
-}
-
-/// Where publishes are handed in. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Ingest {
-    queue: mpsc::UnboundedSender<Request>,
-    waiting: Arc<Waiting>,
-}
-
-/// What bounds the queue.
-#[derive(Debug, Default)]
-struct Waiting {
-    events: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Ingest {
-    /// Commits `events` and answers for each, in their order.
-    pub(crate) async fn publish(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
-        let count = events.len();
-        let bytes = events.iter().map(|event| event.payload.len()).sum();
-        let Some(place) = Place::take(&self.waiting, count, bytes) else {
-            return vec![Err(PublishError::Overloaded { retry_after: RETRY_AFTER }); count];
-        };
-        let (reply, answer) = oneshot::channel();
-        // When the committer is gone, so is the request, and with it the sender of its answer.
-        let _ = self.queue.send(Request { events, bytes, reply, _place: place });
-        answer.await.unwrap_or_else(|_| vec![Err(PublishError::Stopping); count])
     }
 }
 
@@ -140,9 +72,9 @@ pub(crate) fn channel(
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
 ) -> (Ingest, impl Future<Output = ()>) {
-    let (queue, requests) = mpsc::unbounded_channel();
+    let (ingest, requests) = queue();
     let committer = Committer { db, clock, hubs, changes, tables: MatchTables::default() };
-    (Ingest { queue, waiting: Arc::default() }, committer.run(requests))
+    (ingest, committer.run(requests))
 }
 
 impl Committer {
@@ -385,141 +317,4 @@ pub(super) fn changes_of<'a>(
         by_workspace.entry(row.workspace_id).or_default().push(change.into());
     }
     by_workspace
-}
-
-/// Whether the database was not there to ask, so that asking for less cannot help.
-///
-/// Source: class 08 of the error codes of PostgreSQL, and 57P01 to 57P03, which say that the server shuts down.
-pub(crate) fn is_connection_lost(error: &DbErr) -> bool {
-    use sea_orm::RuntimeErr::SqlxError;
-    use sea_orm::sqlx::Error;
-    let inner = match error {
-        DbErr::ConnectionAcquire(_) => return true,
-        DbErr::Conn(SqlxError(inner)) | DbErr::Exec(SqlxError(inner)) | DbErr::Query(SqlxError(inner)) => inner,
-        _ => return false,
-    };
-    match inner.as_ref() {
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::PoolClosed
-        | Error::WorkerCrashed => true,
-        Error::Database(refused) => {
-            refused.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
-        }
-        _ => false,
-    }
-}
-
-/// Requests by workspace, taken in turn.
-#[derive(Default)]
-struct Turns {
-    order: VecDeque<WorkspaceId>,
-    waiting: HashMap<WorkspaceId, VecDeque<Request>>,
-}
-
-impl Turns {
-    fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
-    /// A batch belongs where its first event does.
-    fn push(&mut self, request: Request) {
-        let Some(workspace) = request.events.first().map(|event| event.workspace_id) else {
-            let _ = request.reply.send(Vec::new());
-            return;
-        };
-        let line = self.waiting.entry(workspace).or_default();
-        if line.is_empty() {
-            self.order.push_back(workspace);
-        }
-        line.push_back(request);
-    }
-
-    /// The next group: a request of each workspace in turn until it is full.
-    fn take_group(&mut self) -> Vec<Request> {
-        let (mut group, mut events, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(workspace) = self.order.pop_front() {
-            let Some(line) = self.waiting.get_mut(&workspace) else { continue };
-            let Some(next) = line.front() else { continue };
-            let is_full = events + next.events.len() > EVENTS_MAX || bytes + next.bytes > BYTES_MAX;
-            if is_full && !group.is_empty() {
-                self.order.push_front(workspace);
-                break;
-            }
-            events += next.events.len();
-            bytes += next.bytes;
-            group.extend(line.pop_front());
-            if line.is_empty() {
-                self.waiting.remove(&workspace);
-            } else {
-                self.order.push_back(workspace);
-            }
-        }
-        group
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(workspace_id: WorkspaceId, events: usize) -> Request {
-        let event = NewEvent {
-            workspace_id,
-            event_type: "x".to_owned(),
-            payload: "{}".to_owned(),
-            channels: vec![],
-            occurred_at: None,
-            idempotency_key: None,
-            deliver_at: None,
-        };
-        let place = Place::take(&Arc::default(), events, 2 * events).expect("the queue is empty");
-        Request { events: vec![event; events], bytes: 2 * events, reply: oneshot::channel().0, _place: place }
-    }
-
-    #[test]
-    fn a_workspace_that_floods_waits_in_turn_with_one_that_does_not() {
-        let now = Timestamp::from_millis(1);
-        let (flood, quiet) = (WorkspaceId::new(now), WorkspaceId::new(now));
-        let mut turns = Turns::default();
-        for _ in 0..1_000 {
-            turns.push(request(flood, 1));
-        }
-        turns.push(request(quiet, 1));
-        let group = turns.take_group();
-        assert_eq!(group.len(), EVENTS_MAX);
-        assert_eq!(group.iter().filter(|request| request.events[0].workspace_id == quiet).count(), 1);
-        assert_eq!(turns.take_group().len(), EVENTS_MAX);
-        assert_eq!((turns.take_group().len(), turns.is_empty()), (1, true));
-    }
-
-    #[test]
-    fn a_batch_is_never_split() {
-        let workspace = WorkspaceId::new(Timestamp::from_millis(1));
-        let mut turns = Turns::default();
-        turns.push(request(workspace, 300));
-        turns.push(request(workspace, 300));
-        turns.push(request(workspace, 700));
-        let sizes: Vec<_> = std::iter::from_fn(|| (!turns.is_empty()).then(|| turns.take_group().len())).collect();
-        assert_eq!(sizes, [1, 1, 1]);
-    }
-
-    #[tokio::test]
-    async fn a_publisher_that_leaves_gives_its_place_back_when_its_request_is_taken() {
-        let (queue, mut requests) = mpsc::unbounded_channel();
-        let ingest = Ingest { queue, waiting: Arc::default() };
-        let event = request(WorkspaceId::new(Timestamp::from_millis(1)), 1).events.remove(0);
-        let large = NewEvent { payload: "x".repeat(1024 * 1024), ..event };
-        for _ in 0..WAITING_BYTES_MAX / large.payload.len() {
-            let publishing = ingest.publish(vec![large.clone()]);
-            // It is asked once, and then nobody waits for the answer any more.
-            assert!(tokio::time::timeout(Duration::ZERO, publishing).await.is_err());
-        }
-        let refused = ingest.publish(vec![large]).await;
-        assert!(matches!(refused[0], Err(PublishError::Overloaded { .. })));
-        while requests.try_recv().is_ok() {}
-        assert_eq!(ingest.waiting.bytes.load(Ordering::Relaxed), 0);
-    }
 }

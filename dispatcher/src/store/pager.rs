@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::ingest::is_connection_lost;
+use super::database::is_connection_lost;
 use super::sql;
 use crate::actor::hub::PageRead;
 use crate::actor::{Hubs, JobMemory};
