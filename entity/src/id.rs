@@ -4,6 +4,7 @@
 //!         that the text sorts like the bits and the bits sort by the millisecond of their making.
 //! Source  UUIDv7: RFC 9562, section 5.7; the alphabet: <https://www.crockford.com/base32.html>.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -25,17 +26,26 @@ pub struct ParseIdError {
     prefix: &'static str,
 }
 
+/// Milliseconds whose last UUID is remembered.
+const REMEMBERED_MAX: usize = 64;
+
 /// A fresh UUIDv7 made at `now`. Those that a process makes in one millisecond sort in the order of their making, so
-/// that what was made first also comes first in lists and where "the oldest decides".
+/// that what was made first also comes first in lists and where "the oldest decides". That holds also where a clock
+/// steps back a little, or a process has several.
 pub fn new_uuid(now: Timestamp) -> Uuid {
-    /// The millisecond of the last one and its 74 bits behind that.
-    static LAST: Mutex<(u64, u128)> = Mutex::new((0, 0));
+    /// The last 74 bits of a millisecond, for the latest of them.
+    static LAST: Mutex<BTreeMap<u64, u128>> = Mutex::new(BTreeMap::new());
     let millis = u64::try_from(now.millis()).unwrap_or(0);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     // RFC 9562, section 6.2, method 2: a random start with room above it, and random steps.
-    let tail =
-        if last.0 == millis { last.1 + 1 + u128::from(rand::random::<u32>()) } else { rand::random::<u128>() >> 55 };
-    *last = (millis, tail);
+    let tail = match last.get(&millis) {
+        Some(tail) => tail + 1 + u128::from(rand::random::<u32>()),
+        None => rand::random::<u128>() >> 55,
+    };
+    last.insert(millis, tail);
+    if last.len() > REMEMBERED_MAX {
+        last.pop_first();
+    }
     drop(last);
     let (rand_a, rand_b) = (tail >> 62 & 0xfff, tail & ((1 << 62) - 1));
     Uuid::from_u128(u128::from(millis) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
@@ -184,7 +194,9 @@ mod tests {
 
     #[test]
     fn ids_of_one_millisecond_sort_in_the_order_of_their_making() {
-        let ids: Vec<_> = (0..10_000).map(|_| new_uuid(Timestamp::from_millis(1_000))).collect();
+        // Another clock of the process, somewhere else.
+        let other = || new_uuid(Timestamp::from_millis(2_000));
+        let ids: Vec<_> = (0..10_000).map(|_| (other(), new_uuid(Timestamp::from_millis(1_000))).1).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));
         assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
         assert!(ids.iter().all(|id| id.as_u128() >> 80 == 1_000));
