@@ -118,10 +118,19 @@ impl TestApp {
         Receiver::start().await
     }
 
-    /// Stops the server and starts another on the same database, at another port.
+    /// Stops the server as a terminal does and starts another on the same database, at another port.
     pub async fn restart(&mut self) {
+        self.restart_within(Grace::DEV).await;
+    }
+
+    /// The same as production does: what runs comes to its end.
+    pub async fn restart_gracefully(&mut self) {
+        self.restart_within(Grace::SERVE).await;
+    }
+
+    async fn restart_within(&mut self, grace: Grace) {
         if let Some(server) = self.server.take() {
-            server.stop(Grace::DEV).await;
+            server.stop(grace).await;
         }
         let server = start_server(&self.config, &self.clock).await;
         let base = format!("http://{}", server.address());

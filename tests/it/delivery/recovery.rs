@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use angarium_tests::app::eventually;
-use angarium_tests::on_both_databases;
+use angarium_tests::{builder, on_both_databases};
 use serde_json::json;
 
 on_both_databases! {
@@ -54,6 +54,45 @@ on_both_databases! {
                 hubs.iter().all(|hub| hub.endpoints == 0).then_some(())
             }).await;
         }
+        app.end().await;
+    }
+
+    async fn a_graceful_stop_under_load_repeats_nothing(mut app) {
+        let (slow, busy) = (app.receiver().await, app.receiver().await);
+        slow.hang();
+        builder::subscribe(&app.api, json!({ "eventTypes": ["sms.outbound"], "endpoint": { "url": slow.url() } })).await;
+        builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.paid"], "endpoint": { "url": busy.url() } })).await;
+        builder::publish(&app.api, json!({ "eventType": "sms.outbound", "payload": 0 })).await;
+        slow.expect_requests(1).await;
+        let inputs: Vec<_> = (0..300).map(|n| json!({ "eventType": "invoice.paid", "payload": n })).collect();
+        let batch = "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { userErrors { code } } }";
+        app.api.data(batch, json!({ "inputs": inputs })).await;
+        let ((), ()) = tokio::join!(app.restart_gracefully(), async { slow.let_go(1) });
+        eventually("all is delivered", async || {
+            let open = "{ deliveries(where: { status: [PENDING, RETRYING] }) { totalCount } }";
+            (app.api.data(open, json!({})).await["deliveries"]["totalCount"] == 0).then_some(())
+        })
+        .await;
+        assert_eq!((slow.received().len(), busy.received().len()), (1, 300));
+        app.end().await;
+    }
+
+    async fn a_row_that_does_not_read_stops_only_its_own_endpoint(mut app) {
+        use sea_orm::ConnectionTrait;
+        let (broken, other) = (app.receiver().await.answer_statuses([503]), app.receiver().await);
+        app.subscribe(broken.url()).await;
+        app.publish(json!(1)).await;
+        app.delivery_in("RETRYING").await;
+        let spoil = format!("UPDATE endpoint SET ordering = 'UNHEARD_OF' WHERE url = '{}'", broken.url());
+        app.state().db.write().execute_unprepared(&spoil).await.expect("the row can be spoilt");
+        app.restart().await;
+        app.clock.advance(Duration::from_mins(1));
+        let (_, key) = builder::workspace_with_key(&app.admin, "Other").await;
+        let api = app.admin.with_key(&key);
+        builder::subscribe(&api, json!({ "eventTypes": ["*"], "endpoint": { "url": other.url() } })).await;
+        builder::publish(&api, json!({ "eventType": "invoice.paid", "payload": 2 })).await;
+        other.expect_requests(1).await;
+        broken.expect_requests(1).await;
         app.end().await;
     }
 
