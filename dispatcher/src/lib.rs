@@ -4,11 +4,12 @@
 //! * [`DispatcherHandle`]: all that the API sees.
 //! * `store::ingest`: the committer that writes many publishes in one transaction, events and deliveries together.
 //! * `actor::hub`: one for each arbiter (a thread with its own HTTP client). It wakes endpoints and lets them sleep, and
-//!   reminds them of retries that are due soon.
+//!   reminds each of the earliest of its retries.
 //! * `actor::endpoint`: one actor for each endpoint with something to do. A shell: `machine::endpoint` decides.
 //! * `deliver`: one attempt, rendered, signed, sent and judged.
 //! * `store::completion`: the committer that writes many results in one transaction.
 //! * `store::{pager, sweep}`: what the actors read from the rows, and what finds what memory has lost.
+//! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
 //!
 //! # Arrows
 //! ```text

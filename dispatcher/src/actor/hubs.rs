@@ -52,10 +52,7 @@ impl Hubs {
         for (port, jobs) in self.by_hub(jobs, |job| job.endpoint_id) {
             let count = jobs.len();
             if port.queued.load(Ordering::Relaxed) + count > QUEUED_JOBS_MAX {
-                let mut endpoints: Vec<_> = jobs.iter().map(|job| job.endpoint_id).collect();
-                endpoints.sort_unstable();
-                endpoints.dedup();
-                port.addr.do_send(Kick { endpoints, only_idle: false });
+                self.look(jobs.iter().map(|job| job.endpoint_id));
             } else {
                 port.queued.fetch_add(count, Ordering::Relaxed);
                 port.addr.do_send(Deliver(jobs));
@@ -68,7 +65,8 @@ impl Hubs {
         self.of(job.endpoint_id).addr.do_send(Express(job));
     }
 
-    /// Something may wait in the rows for these endpoints; those that are at work will find it by themselves.
+    /// Something may wait in the rows for these endpoints. What those that are at work have waiting they were told of;
+    /// if that was lost, a sweep that finds them idle tells them.
     pub(crate) fn kick(&self, endpoints: Vec<EndpointId>) {
         for (port, endpoints) in self.by_hub(endpoints, |endpoint| *endpoint) {
             port.addr.do_send(Kick { endpoints, only_idle: true });

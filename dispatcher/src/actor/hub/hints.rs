@@ -48,7 +48,7 @@ impl Handler<Express> for Hub {
 #[rtype(result = "()")]
 pub(crate) struct Kick {
     pub(crate) endpoints: Vec<EndpointId>,
-    /// Leave those alone that are at work: they look by themselves before they rest.
+    /// Leave those alone that are at work: most of what a sweep finds is just what they work on.
     pub(crate) only_idle: bool,
 }
 
