@@ -16,6 +16,7 @@ pub mod event;
 pub mod event_type;
 pub mod filter;
 pub mod list;
+mod logged;
 pub mod problem;
 pub mod reach;
 pub mod retry_policy;

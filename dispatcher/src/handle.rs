@@ -125,6 +125,12 @@ impl DispatcherHandle {
         self.hubs.reload(endpoint);
     }
 
+    /// Wakes the live streams of a workspace with a row of the change log. Call it after the commit.
+    pub fn logged(&self, row: change_log::Model) {
+        // Nobody watching is not an error.
+        let _ = self.changes.send(Arc::new(row));
+    }
+
     /// Whether each delivery has a request running on this node, in the order of the question.
     pub async fn in_flight(&self, deliveries: &[(EndpointId, DeliveryId)]) -> Vec<bool> {
         let mut answer = vec![false; deliveries.len()];

@@ -19,9 +19,11 @@ use crate::{AttemptId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestam
 
 pub mod place;
 mod read;
+mod write;
 
 pub use place::Place;
 pub use read::{Row, Untold, now, untold};
+pub use write::append;
 
 /// How long a place in the log can be returned to.
 pub const KEPT: Duration = Duration::from_hours(24);
@@ -60,6 +62,10 @@ pub enum Change {
     Delivery(DeliveryChange),
     /// An event was published, whether it matched anything or not.
     Event(EventChange),
+    /// A subscription was made, changed or deleted.
+    Subscription(SubscriptionChange),
+    /// An endpoint was made, changed or deleted.
+    Endpoint(EndpointChange),
     /// Written by a later version.
     Unknown(serde_json::Value),
 }
@@ -76,6 +82,18 @@ impl From<EventChange> for Change {
     }
 }
 
+impl From<SubscriptionChange> for Change {
+    fn from(change: SubscriptionChange) -> Self {
+        Self::Subscription(change)
+    }
+}
+
+impl From<EndpointChange> for Change {
+    fn from(change: EndpointChange) -> Self {
+        Self::Endpoint(change)
+    }
+}
+
 /// An event that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +101,40 @@ pub struct EventChange {
     /// The event.
     #[serde(rename = "v")]
     pub event_id: EventId,
+}
+
+/// A subscription that was made, changed or deleted, or has come to its end. What it is now is read from its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionChange {
+    /// The subscription.
+    #[serde(rename = "s")]
+    pub subscription_id: SubscriptionId,
+}
+
+/// An endpoint that was made, changed or deleted. What it is now is read from its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointChange {
+    /// The endpoint.
+    #[serde(rename = "e")]
+    pub endpoint_id: EndpointId,
+    /// Whether its status or the reason for it changed, and so the status of every subscription that delivers to it.
+    /// Those are looked up by whoever reads this, and have no entries of their own.
+    #[serde(rename = "t", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_status: bool,
+}
+
+impl EndpointChange {
+    /// Made, deleted, or other settings.
+    pub fn of(endpoint_id: EndpointId) -> Self {
+        Self { endpoint_id, is_status: false }
+    }
+
+    /// Another status, or another reason for it.
+    pub fn of_status(endpoint_id: EndpointId) -> Self {
+        Self { endpoint_id, is_status: true }
+    }
 }
 
 /// A delivery that was made or changed its status. Field names are short because they are stored a billion times.
@@ -131,9 +183,25 @@ mod tests {
             status: "PENDING".to_owned(),
         };
         let later = json!({ "v": event_id.to_string(), "z": 1 });
-        let packed = json!([old, { "v": event_id.to_string() }, later]);
+        let (subscription_id, endpoint_id) = (old.subscription_id, old.endpoint_id);
+        let packed = json!([
+            old,
+            { "v": event_id.to_string() },
+            { "s": subscription_id.to_string() },
+            { "e": endpoint_id.to_string() },
+            { "e": endpoint_id.to_string(), "t": true },
+            later
+        ]);
         let read: Changes = serde_json::from_value(packed.clone()).expect("entries of any shape are read");
-        assert_eq!(read.0, [old.into(), EventChange { event_id }.into(), Change::Unknown(later)]);
+        let known: [Change; 5] = [
+            old.into(),
+            EventChange { event_id }.into(),
+            SubscriptionChange { subscription_id }.into(),
+            EndpointChange::of(endpoint_id).into(),
+            EndpointChange::of_status(endpoint_id).into(),
+        ];
+        assert_eq!(read.0[..5], known);
+        assert_eq!(read.0[5..], [Change::Unknown(later)]);
         assert_eq!(serde_json::to_value(&read).expect("they are written"), packed);
     }
 }

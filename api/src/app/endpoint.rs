@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{
     self, BodyFormat, Headers, IN_FLIGHT_MAX, Ordering, SignatureScheme, Status, TIMEOUT_RANGE,
 };
@@ -14,7 +15,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActi
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::NAME_LEN_MAX;
-use super::{AppError, Path, Problem, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal, logged};
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::{AppState, Caller};
 
@@ -155,7 +156,8 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
     let transaction = state.db.begin().await?;
     workspace::bump_config_version(&transaction, workspace_id).await?;
     let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
-    transaction.commit().await?;
+    let change = EndpointChange::of(created.endpoint.id).into();
+    logged::commit(state, transaction, created.endpoint.created_at, [(workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(created.endpoint.id);
     Ok(created)
 }

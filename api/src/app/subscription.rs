@@ -1,6 +1,7 @@
 //! Rules that send events to an endpoint.
 
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::{self, Change, SubscriptionChange};
 use angarium_entity::signing_secret::SigningSecret;
 use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, workspace};
 use async_graphql::Enum;
@@ -11,7 +12,7 @@ use sea_orm::{
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::retry_policy::RetryPolicyDraft;
-use super::{AppError, Path, Problem, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal, logged};
 use crate::app::endpoint::{self as endpoints, NewEndpoint};
 use crate::{AppState, Caller};
 
@@ -174,9 +175,16 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
         row.endpoint_id = endpoint.id;
     }
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
-    transaction.commit().await?;
+    let made = endpoint.as_ref().map(|endpoint| change_log::EndpointChange::of(endpoint.id).into());
+    let changes = made.into_iter().chain([change_of(&row)]).map(|change| (workspace_id, change));
+    logged::commit(state, transaction, row.created_at, changes).await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
     Ok(Created { subscription: row, endpoint, secret })
+}
+
+/// The entry of the log for a subscription that was made, changed or deleted.
+fn change_of(row: &subscription::Model) -> Change {
+    SubscriptionChange { subscription_id: row.id }.into()
 }
 
 async fn require_endpoint(

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::change_log::{self, Change, EndpointChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::endpoint::{self, Status as EndpointStatus};
 use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt};
@@ -115,8 +115,9 @@ impl Committer {
         let counted: Vec<&Report> =
             group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         insert_attempts(&transaction, &counted).await?;
-        let changes = sql::append_changes(&transaction, now, changes_of(&counted, &applied)).await?;
-        let held = hold_endpoints(&transaction, group, now).await?;
+        let mut changes = changes_of(&counted, &applied);
+        let held = hold_endpoints(&transaction, group, now, &mut changes).await?;
+        let changes = sql::append_changes(&transaction, now, changes).await?;
         transaction.commit().await?;
 
         let recorded = group.iter().map(|report| {
@@ -304,8 +305,14 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
     db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
 }
 
-/// Suspends endpoints that answered 410 and holds those that asked to be left alone. Answers which.
-async fn hold_endpoints(db: &impl ConnectionTrait, group: &[Report], now: Timestamp) -> Result<Vec<EndpointId>, DbErr> {
+/// Suspends endpoints that answered 410 and holds those that asked to be left alone. Answers which, and adds what
+/// anybody can see of it to `changes`.
+async fn hold_endpoints(
+    db: &impl ConnectionTrait,
+    group: &[Report],
+    now: Timestamp,
+    changes: &mut HashMap<WorkspaceId, Vec<Change>>,
+) -> Result<Vec<EndpointId>, DbErr> {
     let mut held = Vec::new();
     for report in group {
         let Some(hold) = &report.hold else { continue };
@@ -320,18 +327,19 @@ async fn hold_endpoints(db: &impl ConnectionTrait, group: &[Report], now: Timest
                 .col_expr(endpoint::Column::UpdatedAt, Expr::value(now))
                 .filter(endpoint::Column::Status.eq(EndpointStatus::Active)),
         };
-        update.exec(db).await?;
+        let is_changed = update.exec(db).await?.rows_affected > 0;
+        if is_changed && matches!(hold, EndpointHold::Suspended(_)) {
+            let change = EndpointChange::of_status(report.job.endpoint_id).into();
+            changes.entry(report.attempt.workspace_id).or_default().push(change);
+        }
         held.push(report.job.endpoint_id);
     }
     Ok(held)
 }
 
 /// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.
-fn changes_of(
-    counted: &[&Report],
-    applied: &HashMap<DeliveryId, Applied>,
-) -> HashMap<WorkspaceId, Vec<DeliveryChange>> {
-    let mut by_workspace: HashMap<WorkspaceId, Vec<DeliveryChange>> = HashMap::new();
+fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>) -> HashMap<WorkspaceId, Vec<Change>> {
+    let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
     for report in counted {
         let Some(applied) = applied.get(&report.job.delivery_id) else { continue };
         let mut change = report.change();
@@ -339,7 +347,7 @@ fn changes_of(
             change.previous_status = Some(applied.status.clone());
             change.status.clone_from(&applied.status);
         }
-        by_workspace.entry(report.attempt.workspace_id).or_default().push(change);
+        by_workspace.entry(report.attempt.workspace_id).or_default().push(change.into());
     }
     by_workspace
 }

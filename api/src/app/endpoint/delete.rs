@@ -2,6 +2,7 @@
 
 use angarium_dispatcher::Cancel;
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::EndpointChange;
 use angarium_entity::{EndpointId, Timestamp, delivery, endpoint, signing_secret, subscription};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -11,7 +12,7 @@ use sea_orm::{
 
 use super::{ErrorCode, by_id, take};
 use crate::app::reach::{Reach, within};
-use crate::app::{Path, Problem, Refusal};
+use crate::app::{Path, Problem, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// Why what waits for a deleted endpoint is canceled.
@@ -44,7 +45,8 @@ pub async fn delete(
         return Err(Problem { code: ErrorCode::DeliveriesWaiting, message, field: Path::argument("id") }.into());
     }
     let deleted = mark(&transaction, row, state.now()).await?;
-    transaction.commit().await?;
+    let change = EndpointChange::of(deleted.id).into();
+    logged::commit(state, transaction, deleted.updated_at, [(deleted.workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(deleted.id);
     // What somebody retried by hand in the meantime.
     state.dispatcher.cancel(deleted.workspace_id, all, DELETED).await?;

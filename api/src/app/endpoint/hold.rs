@@ -1,12 +1,13 @@
 //! Holding an endpoint, and letting it go.
 
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{self, Status};
 use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _, Set};
 
 use super::{ErrorCode, REASON_LEN_MAX, take};
 use crate::app::reach::Reach;
-use crate::app::{Path, Problems, Refusal};
+use crate::app::{Path, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// Holds the deliveries to an endpoint.
@@ -60,7 +61,8 @@ async fn set_status(
     }
     changed.updated_at = Set(state.now());
     let endpoint = changed.update(&transaction).await?;
-    transaction.commit().await?;
+    let change = EndpointChange::of_status(endpoint.id).into();
+    logged::commit(state, transaction, endpoint.updated_at, [(endpoint.workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
     Ok(endpoint)
 }

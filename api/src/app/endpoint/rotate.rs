@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::SignatureScheme;
 use angarium_entity::signing_secret::{self, Column, SigningSecret};
 use angarium_entity::{EndpointId, Timestamp};
@@ -16,7 +17,7 @@ use super::check::check_secret;
 use super::update::add_revision;
 use super::{Created, ErrorCode, take};
 use crate::app::reach::Reach;
-use crate::app::{Path, Problem, Problems, Refusal, duration};
+use crate::app::{Path, Problem, Problems, Refusal, duration, logged};
 use crate::{AppState, Caller};
 
 /// Longest time for which an old secret signs beside the new one.
@@ -56,7 +57,8 @@ pub async fn rotate(
     changed.updated_at = Set(now);
     let endpoint = changed.update(&transaction).await?;
     add_revision(&transaction, &endpoint).await?;
-    transaction.commit().await?;
+    let change = EndpointChange::of(endpoint.id).into();
+    logged::commit(state, transaction, now, [(endpoint.workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
     Ok(Created { endpoint, secret: Some(secret) })
 }

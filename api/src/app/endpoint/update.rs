@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::{self, EndpointChange};
 use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, TIMEOUT};
 use angarium_entity::endpoint_revision;
 use angarium_entity::signing_secret::{self, SigningSecret};
@@ -12,7 +13,7 @@ use super::check::{check_headers, check_in_flight, check_secret, check_timeout, 
 use super::rotate::retire;
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
-use crate::app::{Change, Path, Problem, Problems, Refusal};
+use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// What to change.
@@ -85,8 +86,10 @@ pub async fn update(
     let mut problems = Problems::default();
     let checked = patch.check(state, before, &Path::argument("input"), &mut problems);
     let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
+    let change = checked.change();
     let endpoint = checked.store(&transaction, state).await?;
-    transaction.commit().await?;
+    let change = change.map(|change| (endpoint.workspace_id, change));
+    logged::commit(state, transaction, endpoint.updated_at, change).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
     Ok(endpoint)
 }
@@ -171,16 +174,22 @@ fn check_signing(
 }
 
 impl Checked {
+    /// The entry of the log for it; none where nothing changes.
+    pub(in crate::app) fn change(&self) -> Option<change_log::Change> {
+        let is_same = self.after == self.before && matches!(self.secrets, Secrets::Keep);
+        (!is_same).then(|| EndpointChange::of(self.before.id).into())
+    }
+
     /// Stores the change as a new version, or nothing where nothing changes.
     pub(in crate::app) async fn store(
         self,
         db: &DatabaseTransaction,
         state: &AppState,
     ) -> Result<endpoint::Model, DbErr> {
-        let Self { before, after, secrets } = self;
-        if after == before && matches!(secrets, Secrets::Keep) {
-            return Ok(before);
+        if self.change().is_none() {
+            return Ok(self.before);
         }
+        let Self { before, after, secrets } = self;
         let now = state.now();
         let (id, version) = (before.id, before.version + 1);
         // Only these: the dispatcher writes the status of an endpoint at any time.

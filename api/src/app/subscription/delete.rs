@@ -2,15 +2,16 @@
 
 use angarium_dispatcher::Cancel;
 use angarium_entity::api_key::Scope;
+use angarium_entity::change_log::EndpointChange;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, endpoint, subscription};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, Set,
 };
 
-use super::{ErrorCode, endpoints, take};
-use crate::app::Refusal;
+use super::{ErrorCode, change_of, endpoints, take};
 use crate::app::reach::Reach;
+use crate::app::{Refusal, logged};
 use crate::{AppState, Caller};
 
 const DELETED: &str = "The subscription was deleted.";
@@ -35,9 +36,11 @@ pub async fn delete(
     let mut changed = before.into_active_model();
     changed.deleted_at = Set(Some(now));
     changed.updated_at = Set(now);
-    changed.update(&transaction).await?;
+    let row = changed.update(&transaction).await?;
     let is_endpoint_gone = leave(&transaction, endpoint_id, keep_endpoint, now).await?;
-    transaction.commit().await?;
+    let gone = is_endpoint_gone.then(|| EndpointChange::of(endpoint_id).into());
+    let changes = [change_of(&row)].into_iter().chain(gone).map(|change| (workspace_id, change));
+    logged::commit(state, transaction, now, changes).await?;
     state.dispatcher.endpoint_changed(endpoint_id);
     state.dispatcher.cancel(workspace_id, Cancel::Subscription(id), DELETED).await?;
     if is_endpoint_gone {

@@ -5,9 +5,9 @@ use angarium_entity::subscription;
 use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _, Set};
 
 use super::check::check_lifetime;
-use super::{ErrorCode, take};
+use super::{ErrorCode, change_of, take};
 use crate::app::reach::Reach;
-use crate::app::{Path, Problems, Refusal};
+use crate::app::{Path, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// Lets a subscription end `expires_in` from now, in ISO 8601. No workspace has a longest lifetime, so it must be given.
@@ -36,7 +36,7 @@ pub async fn renew(
     changed.version = Set(version);
     changed.updated_at = Set(now);
     let row = changed.update(&transaction).await?;
-    transaction.commit().await?;
+    logged::commit(state, transaction, now, [(row.workspace_id, change_of(&row))]).await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
     Ok(row)
 }

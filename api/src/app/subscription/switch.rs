@@ -7,9 +7,9 @@ use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, subscription, wor
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait, ExprTrait as _, QueryFilter as _};
 
-use super::ErrorCode;
+use super::{ErrorCode, change_of};
 use crate::app::reach::{Reach, within};
-use crate::app::{Path, Problem, Problems, Refusal};
+use crate::app::{Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// Most subscriptions of one call.
@@ -54,7 +54,8 @@ pub async fn switch(
         .filter(subscription::Column::Id.is_in(changed.iter().map(|row| row.id)))
         .exec(&transaction)
         .await?;
-    transaction.commit().await?;
+    let changes = changed.iter().map(|row| (row.workspace_id, change_of(row)));
+    logged::commit(state, transaction, now, changes).await?;
     for row in &mut changed {
         row.enabled = enabled;
         row.version += 1;

@@ -9,13 +9,13 @@ use sea_orm::{
 };
 
 use super::check::{check_catalogue, check_channels, check_metadata, check_patterns, each_once};
-use super::{ErrorCode, endpoints, take};
+use super::{ErrorCode, change_of, endpoints, take};
 use crate::app::endpoint::update as endpoint_update;
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::app::reach::Reach;
 use crate::app::retry_policy::RetryPolicyDraft;
 use crate::app::workspace::NAME_LEN_MAX;
-use crate::app::{AppError, Change, Path, Problems, Refusal};
+use crate::app::{AppError, Change, Path, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// What to change.
@@ -83,14 +83,24 @@ pub async fn update(
     };
     let after = patch.check(&transaction, &before, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
+    let mut changes = Vec::new();
     match endpoint {
         EndpointChoice::Keep => {}
         EndpointChoice::Other(id) => after.endpoint_id = id,
-        EndpointChoice::Changed(checked) => drop(checked.store(&transaction, state).await?),
+        EndpointChoice::Changed(checked) => {
+            changes.extend(checked.change());
+            checked.store(&transaction, state).await?;
+        }
     }
     let left = before.endpoint_id;
-    let row = if after == before { before } else { store(&transaction, state, before, after).await? };
-    transaction.commit().await?;
+    let row = if after == before {
+        before
+    } else {
+        changes.push(change_of(&before));
+        store(&transaction, state, before, after).await?
+    };
+    let changes = changes.into_iter().map(|change| (row.workspace_id, change));
+    logged::commit(state, transaction, state.now(), changes).await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
     if left != row.endpoint_id {
         state.dispatcher.endpoint_changed(left);

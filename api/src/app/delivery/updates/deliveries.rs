@@ -147,7 +147,7 @@ impl Deliveries {
 pub(super) fn of_delivery(entry: &Entry) -> Option<&DeliveryChange> {
     match &entry.change {
         Change::Delivery(change) => Some(change),
-        Change::Event(_) | Change::Unknown(_) => None,
+        _ => None,
     }
 }
 

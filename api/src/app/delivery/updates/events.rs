@@ -38,7 +38,7 @@ impl Subject for Events {
             .enumerate()
             .filter_map(|(index, entry)| match &entry.change {
                 Change::Event(change) => Some((index, change.event_id)),
-                Change::Delivery(_) | Change::Unknown(_) => None,
+                _ => None,
             })
             .collect();
         if published.is_empty() {
