@@ -59,7 +59,7 @@ pub async fn create_workspace(
     name: &str,
     external_id: Option<&str>,
 ) -> Result<workspace::Model, ProvisionError> {
-    let draft = Draft { name: name.to_owned(), external_id: external_id.map(str::to_owned), retry_policy: None };
+    let draft = Draft { external_id: external_id.map(str::to_owned), ..Draft::named(name) };
     let row = check(draft, now)?;
     let inserted = workspace::Entity::insert(row.clone().into_active_model()).exec_without_returning(db.write()).await;
     match (inserted, external_id) {

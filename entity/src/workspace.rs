@@ -7,6 +7,10 @@ use sea_orm::sea_query::ExprTrait as _;
 
 use crate::{RetryPolicy, Timestamp, WorkspaceId};
 
+pub mod rules;
+
+pub use rules::Rules;
+
 /// Most characters of an external identifier.
 pub const EXTERNAL_ID_LEN_MAX: usize = 256;
 /// Default of `hold_max_ms`: 30 days.
@@ -15,6 +19,13 @@ pub const HOLD_MAX: Duration = Duration::from_hours(30 * 24);
 pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 /// Default of `suspend_after_ms`: 5 days.
 pub const SUSPEND_AFTER: Duration = Duration::from_hours(5 * 24);
+/// Shortest and longest `hold_max_ms` and `suspend_after_ms`.
+pub const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
+/// Shortest and longest `retention_ms`.
+pub const RETENTION_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_hours(24)..=Duration::from_hours(3650 * 24);
+/// Shortest and longest lifetime of a subscription, and so of `max_subscription_lifetime_ms`.
+pub const LIFETIME: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(3650 * 24);
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -35,6 +46,14 @@ pub struct Model {
     pub retention_ms: i64,
     /// How long an endpoint may fail without a success before it is suspended.
     pub suspend_after_ms: i64,
+    /// Default and longest lifetime of a subscription; null when subscriptions need no end.
+    pub max_subscription_lifetime_ms: Option<i64>,
+    /// What subscriptions may ask for.
+    pub rules: Rules,
+    /// Whether signing secrets can be read after creation.
+    pub secret_visibility: SecretVisibility,
+    /// How new subscriptions are confirmed.
+    pub subscription_confirmation: SubscriptionConfirmation,
     /// Grows in the transaction of every change to what matches an event: subscriptions and their endpoints.
     /// A publish compares it with the version it matched by.
     pub config_version: i64,
@@ -49,6 +68,28 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Whether signing secrets can be read after creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SecretVisibility {
+    /// Shown once, when created or rotated.
+    Once,
+    /// Whenever a caller asks who may read secrets.
+    Readable,
+}
+
+/// How a new subscription is confirmed by its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SubscriptionConfirmation {
+    /// The endpoint echoes a challenge in its response.
+    Challenge,
+    /// The endpoint is sent a link that must be opened, or a token.
+    Link,
+    /// Not at all.
+    None,
+}
 
 /// Whether `text` can be an operator's own identifier: it names the workspace in a header, so it is printable ASCII
 /// without a space at its ends, and it must not be taken for the ID of another workspace.

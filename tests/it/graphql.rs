@@ -5,5 +5,6 @@ mod endpoint;
 mod input;
 mod live;
 mod sending;
+mod settings;
 mod subscription;
 mod tenancy;

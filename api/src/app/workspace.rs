@@ -3,7 +3,9 @@
 use std::str::FromStr as _;
 
 use angarium_entity::api_key::Scope;
-use angarium_entity::workspace::{self, EXTERNAL_ID_LEN_MAX, HOLD_MAX, RETENTION, SUSPEND_AFTER};
+use angarium_entity::workspace::{
+    self, EXTERNAL_ID_LEN_MAX, HOLD_MAX, RETENTION, Rules, SUSPEND_AFTER, SecretVisibility, SubscriptionConfirmation,
+};
 use angarium_entity::{Timestamp, WorkspaceId};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
@@ -13,12 +15,13 @@ use uuid::Uuid;
 use super::list::{Listed, SortValue};
 use super::problem::CommonCode;
 use super::reach::Reach;
-use super::retry_policy::RetryPolicyDraft;
 use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
 
+mod settings;
 mod update;
 
+pub use settings::{RulesDraft, Settings};
 pub use update::{Patch, update};
 
 /// Most characters of a display name, here and everywhere.
@@ -73,8 +76,15 @@ pub struct Draft {
     pub name: String,
     /// The operator's own identifier.
     pub external_id: Option<String>,
-    /// Policy of subscriptions that set none.
-    pub retry_policy: Option<RetryPolicyDraft>,
+    /// What its subscriptions and deliveries keep to; the defaults where nothing is given.
+    pub settings: Settings,
+}
+
+impl Draft {
+    /// A workspace with the default settings.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), external_id: None, settings: Settings::default() }
+    }
 }
 
 /// Creates a workspace.
@@ -109,22 +119,25 @@ pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super
     let name = problems.text(&input.at("name"), draft.name, NAME_LEN_MAX);
     let external_id = problems.optional_text(&input.at("externalId"), draft.external_id, EXTERNAL_ID_LEN_MAX);
     check_external_id(&mut problems, &input.at("externalId"), external_id.as_deref());
-    let retry_policy =
-        draft.retry_policy.and_then(|policy| policy.check(ErrorCode::Invalid, &input.at("retryPolicy"), &mut problems));
-    let name = problems.unless_any(name)?;
-    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    Ok(workspace::Model {
+    let mut row = workspace::Model {
         id: WorkspaceId::new(now),
         external_id,
-        name,
-        retry_policy,
-        hold_max_ms: millis(HOLD_MAX),
-        retention_ms: millis(RETENTION),
-        suspend_after_ms: millis(SUSPEND_AFTER),
+        name: String::new(),
+        retry_policy: None,
+        hold_max_ms: settings::millis(HOLD_MAX),
+        retention_ms: settings::millis(RETENTION),
+        suspend_after_ms: settings::millis(SUSPEND_AFTER),
+        max_subscription_lifetime_ms: None,
+        rules: Rules::default(),
+        secret_visibility: SecretVisibility::Once,
+        subscription_confirmation: SubscriptionConfirmation::None,
         config_version: 0,
         created_at: now,
         updated_at: now,
-    })
+    };
+    draft.settings.apply(&mut row, &mut problems);
+    row.name = problems.unless_any(name)?;
+    Ok(row)
 }
 
 fn check_external_id(problems: &mut Problems<ErrorCode>, field: &Path, external_id: Option<&str>) {

@@ -10,9 +10,11 @@ use crate::app::workspace::WorkspaceRef;
 
 mod filter;
 mod order;
+mod workspace_rules;
 
 pub(crate) use filter::{DeliveryWhere, EventTypeWhere, EventWhere, WebhookEndpointWhere, WebhookSubscriptionWhere};
 pub(crate) use order::{DeliveryOrder, EventOrder, WebhookEndpointOrder, WebhookSubscriptionOrder};
+pub(crate) use workspace_rules::WorkspaceRulesInput;
 
 /// Names a workspace in exactly one way.
 #[derive(Clone, Debug, OneofObject)]

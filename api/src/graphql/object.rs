@@ -15,6 +15,7 @@ mod webhook_endpoint;
 mod webhook_signing;
 mod webhook_subscription;
 mod workspace;
+mod workspace_rules;
 
 pub(crate) use api_key::ApiKey;
 pub(crate) use attempt::DeliveryAttempt;
@@ -29,3 +30,4 @@ pub(crate) use webhook_endpoint::WebhookEndpoint;
 pub(crate) use webhook_signing::WebhookSigning;
 pub(crate) use webhook_subscription::WebhookSubscription;
 pub(crate) use workspace::Workspace;
+pub(crate) use workspace_rules::WorkspaceRules;

@@ -53,7 +53,7 @@ impl Server {
             known_keys: Arc::default(),
             admin_key_hash: None,
         };
-        let draft = app::workspace::Draft { name: "Acme".to_owned(), external_id: None, retry_policy: None };
+        let draft = app::workspace::Draft::named("Acme");
         let workspace = app::workspace::check(draft, state.now()).expect("the draft is right");
         let row = workspace.clone().into_active_model();
         workspace::Entity::insert(row).exec_without_returning(state.db.write()).await.expect("it is stored");

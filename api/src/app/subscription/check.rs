@@ -1,11 +1,10 @@
 //! What a subscription may look like.
 
-use std::time::Duration;
-
 use angarium_entity::event::CHANNEL_LEN_MAX;
 use angarium_entity::json::StringList;
 use angarium_entity::subscription::event_filter::Pattern;
 use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
+use angarium_entity::workspace::LIFETIME;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
@@ -14,9 +13,6 @@ use super::{AppState, Draft, EndpointChoice, EndpointDraft, ErrorCode, Path, Pro
 use crate::app::event_type::{self, DESCRIPTION_LEN_MAX, SERVICE_LEN_MAX};
 use crate::app::workspace::NAME_LEN_MAX;
 use crate::app::{AppError, duration};
-
-/// Shortest and longest lifetime of a subscription: a minute, and ten years of 365 days.
-const LIFETIME: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(3_650 * 86_400);
 
 /// A draft that was checked. The row still lacks its workspace, its maker and the endpoint that is made with it.
 pub(super) struct Checked {

@@ -10,8 +10,7 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Set,
 };
 
-use super::{ErrorCode, NAME_LEN_MAX, WorkspaceRef, find, refusal};
-use crate::app::retry_policy::RetryPolicyDraft;
+use super::{ErrorCode, NAME_LEN_MAX, Settings, WorkspaceRef, find, refusal};
 use crate::app::{Change, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
 
@@ -27,8 +26,8 @@ pub struct Patch {
     pub name: Change<String>,
     /// The operator's own identifier.
     pub external_id: Change<String>,
-    /// Policy of subscriptions that set none.
-    pub retry_policy: Change<RetryPolicyDraft>,
+    /// What its subscriptions and deliveries keep to.
+    pub settings: Settings,
 }
 
 /// Changes a workspace. Its external identifier is the operator's to change.
@@ -59,6 +58,13 @@ pub async fn update(
     changed.name = Set(after.name);
     changed.external_id = Set(after.external_id);
     changed.retry_policy = Set(after.retry_policy);
+    changed.hold_max_ms = Set(after.hold_max_ms);
+    changed.retention_ms = Set(after.retention_ms);
+    changed.suspend_after_ms = Set(after.suspend_after_ms);
+    changed.max_subscription_lifetime_ms = Set(after.max_subscription_lifetime_ms);
+    changed.rules = Set(after.rules);
+    changed.secret_visibility = Set(after.secret_visibility);
+    changed.subscription_confirmation = Set(after.subscription_confirmation);
     changed.updated_at = Set(state.now());
     let row = changed.update(&transaction).await.map_err(refusal)?;
     transaction.commit().await?;
@@ -82,13 +88,10 @@ impl Patch {
         let present = before.external_id.as_ref();
         let external_id = problems.changed_text(&field, self.external_id, present, EXTERNAL_ID_LEN_MAX);
         super::check_external_id(&mut problems, &field, external_id.as_deref());
-        let retry_policy = match self.retry_policy {
-            Change::Keep => before.retry_policy.clone(),
-            Change::Clear => None,
-            Change::Set(draft) => draft.check(ErrorCode::Invalid, &input.at("retryPolicy"), &mut problems),
-        };
-        let name = problems.unless_any(name)?;
-        Ok(workspace::Model { name, external_id, retry_policy, ..before.clone() })
+        let mut after = workspace::Model { external_id, ..before.clone() };
+        self.settings.apply(&mut after, &mut problems);
+        after.name = problems.unless_any(name)?;
+        Ok(after)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The words of the tables, as the API explains them. `remote` keeps the two lists the same.
 
-use angarium_entity::{api_key, attempt, delivery, endpoint};
+use angarium_entity::{api_key, attempt, delivery, endpoint, workspace};
 use async_graphql::Enum;
 
 /// A permission of an API key.
@@ -71,6 +71,28 @@ pub(crate) enum WebhookSignatureScheme {
     None,
     /// Standard Webhooks `v1`: HMAC-SHA-256 of `id.timestamp.body`.
     StandardWebhooks,
+}
+
+/// Whether signing secrets can be read after creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "workspace::SecretVisibility")]
+pub(crate) enum SecretVisibility {
+    /// Shown once, when created or rotated.
+    Once,
+    /// Readable by callers with WEBHOOK_SECRET_READ.
+    Readable,
+}
+
+/// How a new subscription is confirmed by its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "workspace::SubscriptionConfirmation")]
+pub(crate) enum SubscriptionConfirmation {
+    /// The endpoint must echo a challenge in its response.
+    Challenge,
+    /// The endpoint is sent a link that must be opened, or a token for `webhookSubscriptionConfirm`.
+    Link,
+    /// No confirmation.
+    None,
 }
 
 /// Where a delivery stands.

@@ -3,12 +3,13 @@
 use angarium_entity::workspace;
 use async_graphql::{Context, ID, Object, Result};
 
-use super::RetryPolicy;
+use super::enums::{SecretVisibility, SubscriptionConfirmation};
+use super::{RetryPolicy, WorkspaceRules};
 use crate::app;
 use crate::graphql::context::CallContext as _;
 use crate::graphql::node;
 use crate::graphql::page::{ApiKeyConnection, Listing, Ordering, PageArgs};
-use crate::graphql::scalar::{DateTime, Uuid};
+use crate::graphql::scalar::{DateTime, Duration, Uuid};
 
 /// A row.
 pub(crate) struct Workspace(pub(crate) workspace::Model);
@@ -48,9 +49,19 @@ impl Workspace {
         self.0.created_at.into()
     }
 
+    /// How long a held delivery waits before it becomes EXHAUSTED.
+    async fn hold_max(&self) -> Duration {
+        length(self.0.hold_max_ms)
+    }
+
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
         node::id(&self.0.id)
+    }
+
+    /// Default and longest lifetime of a subscription; null when subscriptions need not expire.
+    async fn max_subscription_lifetime(&self) -> Option<Duration> {
+        self.0.max_subscription_lifetime_ms.map(length)
     }
 
     /// Display name.
@@ -58,9 +69,34 @@ impl Workspace {
         &self.0.name
     }
 
+    /// How long events and deliveries are kept; open deliveries are always kept.
+    async fn retention(&self) -> Duration {
+        length(self.0.retention_ms)
+    }
+
     /// Retry policy of subscriptions that set none.
     async fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy(self.0.retry_policy.clone().unwrap_or_default())
+    }
+
+    /// Limits on what subscriptions may ask for.
+    async fn rules(&self) -> WorkspaceRules {
+        WorkspaceRules(self.0.rules.clone())
+    }
+
+    /// Whether signing secrets can be read after creation.
+    async fn secret_visibility(&self) -> SecretVisibility {
+        self.0.secret_visibility.into()
+    }
+
+    /// Whether new subscriptions must be confirmed by their endpoint.
+    async fn subscription_confirmation(&self) -> SubscriptionConfirmation {
+        self.0.subscription_confirmation.into()
+    }
+
+    /// How long an endpoint may fail without one success before it is suspended.
+    async fn suspend_after(&self) -> Duration {
+        length(self.0.suspend_after_ms)
     }
 
     /// When the workspace was last changed.
@@ -72,4 +108,8 @@ impl Workspace {
     async fn uuid(&self) -> Uuid {
         self.0.id.uuid().into()
     }
+}
+
+fn length(millis: i64) -> Duration {
+    std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(0)).into()
 }
