@@ -16,6 +16,8 @@ pub mod error;
 pub mod schema;
 
 mod cost;
+#[cfg(feature = "testing")]
+mod coverage;
 mod input;
 mod loader;
 mod mutation;

@@ -24,7 +24,7 @@ const RECURSION_MAX: usize = 32;
 /// Aliases    the same field a thousand times is a thousand queries in one; validation alone would take seconds.
 /// Directives twenty thousand `@skip` on one field pass every other limit.
 pub fn schema(limits: &Limits) -> Schema {
-    async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
+    let builder = async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
         .register_output_type::<UserError>()
         .register_output_type::<LiveUpdate>()
         .limit_recursive_depth(RECURSION_MAX)
@@ -32,8 +32,13 @@ pub fn schema(limits: &Limits) -> Schema {
         .limit_aliases(limits.aliases_max)
         .limit_directives(limits.directives_max)
         .extension(Errors)
-        .extension(Cost::new(limits.complexity_max))
-        .finish()
+        .extension(Cost::new(limits.complexity_max));
+    #[cfg(feature = "testing")]
+    let builder = match super::coverage::wanted() {
+        Some(coverage) => builder.extension(coverage),
+        None => builder,
+    };
+    builder.finish()
 }
 
 /// The schema as text, the same at every call.
