@@ -4,3 +4,4 @@ mod delivery;
 mod graphql;
 mod http;
 mod migration;
+mod schema;

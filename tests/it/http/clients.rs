@@ -59,3 +59,12 @@ async fn the_npm_client_graphql_ws_watches_a_delivery_succeed() {
     assert!(last.to_string().contains("CHANGE") && last.to_string().contains("SUCCEEDED"), "{printed}");
     app.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_libraries_of_frontends_do_a_query_a_mutation_and_a_subscription() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let printed = node(&app, &["libraries.mjs", &format!("{}/graphql", app.base())]).await;
+    let names: Vec<_> = printed.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert_eq!(names, ["graphql-ws", "graphql-sse", "@urql/core", "@apollo/client"], "{printed}");
+    app.end().await;
+}
