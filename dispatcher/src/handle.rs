@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use angarium_entity::clock::SharedClock;
-use angarium_entity::{Database, DeliveryId, EndpointId, WorkspaceId, change_log, delivery, event, shard};
+use angarium_entity::{Database, DeliveryId, EndpointId, EventId, WorkspaceId, change_log, delivery, event, shard};
 use sea_orm::DbErr;
 use tokio::sync::broadcast;
 
@@ -12,6 +12,7 @@ use crate::actor::hub::{AreInFlight, HubReport, Observe};
 use crate::job::Job;
 use crate::publish::{NewEvent, NewTest, PublishError, Published};
 use crate::store::cancel::{Cancel, Canceler};
+use crate::store::erase::Eraser;
 use crate::store::ingest::Ingest;
 use crate::store::{retry, test_event};
 use crate::transport::address_guard::{AddressGuard, ForbiddenAddress};
@@ -26,6 +27,7 @@ pub struct DispatcherHandle {
     changes: broadcast::Sender<Arc<change_log::Model>>,
     guard: Arc<AddressGuard>,
     shard_count: i32,
+    eraser: Eraser,
 }
 
 /// Why a delivery was not retried by hand. Nothing was changed.
@@ -43,6 +45,7 @@ pub enum RetryError {
 }
 
 impl DispatcherHandle {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own; called once")]
     pub(crate) fn new(
         db: Database,
         clock: SharedClock,
@@ -51,8 +54,9 @@ impl DispatcherHandle {
         changes: broadcast::Sender<Arc<change_log::Model>>,
         guard: AddressGuard,
         shard_count: i32,
+        eraser: Eraser,
     ) -> Self {
-        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard), shard_count }
+        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard), shard_count, eraser }
     }
 
     /// Publishes one event. When this answers, the event and its deliveries are committed.
@@ -117,6 +121,24 @@ impl DispatcherHandle {
         let (reason, now) = (reason.to_owned(), self.clock.now());
         let canceled = tokio::spawn(async move { canceler.cancel(workspace, what, &reason, now).await });
         canceled.await.unwrap_or_else(|stopped| Err(DbErr::Custom(stopped.to_string())))
+    }
+
+    /// Deletes a delivery with its attempts; false when there is none. What is in flight ends, and is not recorded.
+    ///
+    /// # Errors
+    /// Those of the database; nothing is deleted then.
+    pub async fn delete_delivery(&self, workspace: WorkspaceId, id: DeliveryId) -> Result<bool, DbErr> {
+        self.eraser.delivery(workspace, id).await
+    }
+
+    /// Deletes an event; false when there is none. When this answers, the event and its payload are gone and nothing of
+    /// it is sent any more; where it has more deliveries than one step holds, they follow in the background, also
+    /// across a restart.
+    ///
+    /// # Errors
+    /// Those of the database; nothing is deleted then.
+    pub async fn delete_event(&self, workspace: WorkspaceId, id: EventId) -> Result<bool, DbErr> {
+        self.eraser.event(workspace, id).await
     }
 
     /// Tells the actor of an endpoint that its settings, or those of its subscriptions, have changed. Call it after the

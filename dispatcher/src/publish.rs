@@ -54,6 +54,9 @@ pub enum PublishError {
     /// The key was used with another type, payload or channels.
     #[error("the idempotency key was used with another event")]
     IdempotencyMismatch,
+    /// The key was used with this event, which was deleted since.
+    #[error("the idempotency key was used with an event that was deleted since")]
+    EventGone,
     /// There is no such workspace.
     #[error("the workspace does not exist")]
     UnknownWorkspace,

@@ -24,6 +24,7 @@ use crate::actor::{HubPort, Hubs, JobMemory, Setup};
 use crate::config::Config;
 use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
+use crate::store::erase::Eraser;
 use crate::store::{completion, ingest, install, pager, sole, sweep};
 use crate::transport::Transport;
 
@@ -97,19 +98,27 @@ impl Dispatcher {
 
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone());
+        let eraser = Eraser {
+            db: db.clone(),
+            clock: clock.clone(),
+            hubs: hubs.clone(),
+            changes: changes.clone(),
+            marked: Arc::default(),
+        };
         let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
         let recording = completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported);
         let recording = supervise("the completion committer", recording);
         let tasks = vec![
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
+            supervise("the eraser", eraser.clone().run()).abort_handle(),
             supervise("the ingest committer", committer).abort_handle(),
             supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked))
                 .abort_handle(),
             supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
-        let handle =
-            DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard, installation.shard_count);
+        let count = installation.shard_count;
+        let handle = DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard, count, eraser);
         Ok(Self { handle, hubs, system, thread: Some(thread), recording, tasks })
     }
 

@@ -8,6 +8,7 @@
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod database;
+pub(crate) mod erase;
 pub(crate) mod idempotency;
 pub(crate) mod ingest;
 pub(crate) mod install;

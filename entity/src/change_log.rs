@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId};
 
+mod deleted;
 pub mod place;
 mod read;
 mod write;
 
+pub use deleted::DeletedDelivery;
 pub use place::Place;
 pub use read::{Row, Untold, now, untold};
 pub use write::append;
@@ -66,6 +68,8 @@ pub enum Change {
     Subscription(SubscriptionChange),
     /// An endpoint was made, changed or deleted.
     Endpoint(EndpointChange),
+    /// A delivery was deleted.
+    DeletedDelivery(DeletedDelivery),
     /// Written by a later version.
     Unknown(serde_json::Value),
 }
@@ -91,6 +95,12 @@ impl From<SubscriptionChange> for Change {
 impl From<EndpointChange> for Change {
     fn from(change: EndpointChange) -> Self {
         Self::Endpoint(change)
+    }
+}
+
+impl From<DeletedDelivery> for Change {
+    fn from(change: DeletedDelivery) -> Self {
+        Self::DeletedDelivery(change)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod endpoint_revision;
 pub mod event;
+pub mod event_deletion;
 pub mod event_type;
 pub mod id;
 pub mod idempotency_key;

@@ -1,6 +1,7 @@
 //! The API.
 
 mod administration;
+mod deletion;
 mod endpoint;
 mod input;
 mod live;

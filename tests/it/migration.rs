@@ -48,6 +48,7 @@ async fn up_down_up(db: Database) {
         "signing_secret",
         "subscription",
         "event",
+        "event_deletion",
         "delivery",
         "attempt",
         "replay",

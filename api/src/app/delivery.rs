@@ -1,4 +1,4 @@
-//! Deliveries: reading them, trying one again, and stopping one.
+//! Deliveries: reading them, trying one again, stopping and deleting one.
 
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
@@ -108,6 +108,19 @@ pub async fn cancel(state: &AppState, caller: &Caller, id: &str) -> Result<deliv
         return Err(Problem { code: ErrorCode::NotCancelable, message, field: Path::argument("id") }.into());
     }
     Ok(row)
+}
+
+/// Deletes a delivery with its attempts, and answers its ID.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete(state: &AppState, caller: &Caller, id: &str) -> Result<DeliveryId, Refusal<ErrorCode>> {
+    caller.require(Scope::DeliveryWrite)?;
+    let row = look(state, caller, id).await?;
+    if state.dispatcher.delete_delivery(row.workspace_id, row.id).await? {
+        return Ok(row.id);
+    }
+    Err(Problem::not_found(ErrorCode::NotFound, Path::argument("id")).into())
 }
 
 async fn look(state: &AppState, caller: &Caller, id: &str) -> Result<delivery::Model, Refusal<ErrorCode>> {

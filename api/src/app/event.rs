@@ -33,6 +33,8 @@ pub enum ErrorCode {
     Blank,
     /// The instant is more than 30 days ahead.
     DeliverAtTooFar,
+    /// The idempotency key was used within the last 48 hours with an event that was deleted since.
+    EventGone,
     /// The idempotency key was used with another event type, payload or channels.
     IdempotencyMismatch,
     /// The value is malformed.
@@ -225,6 +227,11 @@ fn settle(answer: Result<Published, PublishError>, field: &Path) -> Result<Outco
             field.at("idempotencyKey"),
             "was used with another event type, payload or channels",
         ),
+        Err(PublishError::EventGone) => refused(
+            ErrorCode::EventGone,
+            field.at("idempotencyKey"),
+            "was used with an event that was deleted since; to publish it again use another key",
+        ),
         Err(PublishError::UnknownWorkspace) => refused(ErrorCode::NotFound, field.at("workspace"), "does not exist"),
         Err(error) => Err(unpublished(error)),
     }
@@ -251,6 +258,19 @@ pub async fn cancel(state: &AppState, caller: &Caller, id: &str) -> Result<(even
     let row = select.one(state.db.read()).await?.ok_or_else(not_found)?;
     let count = state.dispatcher.cancel(row.workspace_id, Cancel::Event(id), CANCELED).await?;
     Ok((row, count))
+}
+
+/// Deletes an event with its payload and deliveries, and answers its ID.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete(state: &AppState, caller: &Caller, id: &str) -> Result<EventId, Refusal<ErrorCode>> {
+    caller.require(Scope::EventPublish)?;
+    let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
+    let id: EventId = id.parse().map_err(|_| not_found())?;
+    let select = within!(event, Reach::of(caller)?).filter(event::Column::Id.eq(id));
+    let row = select.one(state.db.read()).await?.ok_or_else(not_found)?;
+    if state.dispatcher.delete_event(row.workspace_id, id).await? { Ok(id) } else { Err(not_found().into()) }
 }
 
 /// The event with this ID, if the caller can see it.

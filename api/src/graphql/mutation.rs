@@ -40,8 +40,10 @@ pub struct Mutation(
     event::publish::EventPublish,
     event::publish_batch::EventPublishBatch,
     event::cancel::EventCancel,
+    event::delete::EventDelete,
     delivery::retry::DeliveryRetry,
     delivery::cancel::DeliveryCancel,
+    delivery::delete::DeliveryDelete,
 );
 
 /// Makes a payload of what a use case answered: of its result, or of what a person can put right.

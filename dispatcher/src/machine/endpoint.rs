@@ -79,6 +79,9 @@ pub(crate) enum Input {
     Granted,
     /// A request ended. What comes next depends on what its end says of the endpoint.
     Finished { delivery: DeliveryId, hold: Option<Hold> },
+    /// What ended attempts asked for counts for nothing: the delivery of one of them was deleted. What another one asked
+    /// for comes back with the rules once it is durable.
+    Void,
     /// The result of an ended attempt is durable.
     Recorded(DeliveryId),
     /// Start nothing more.
@@ -189,6 +192,7 @@ impl EndpointMachine {
                     (before, hold) => hold.or(before),
                 };
             }
+            Input::Void => self.asked_hold = None,
             Input::Recorded(delivery) => {
                 self.unrecorded.remove(&delivery);
                 if self.reading {

@@ -2,7 +2,8 @@
 //!
 //! Compare-and-set  a result counts only if its delivery still has as many attempts as when it was taken, and decides
 //!                  the state only if the delivery is open and in the same round. Whatever else happened meanwhile (a
-//!                  cancel, a retry by hand) stays; the attempt is recorded all the same.
+//!                  cancel, a retry by hand) stays; the attempt is recorded all the same. Of a delivery that was deleted
+//!                  nothing is recorded, nor is its endpoint held.
 //! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
 //!                  that soon nothing new starts.
 //! Alone            if the database refuses a group, its halves are tried; what it refuses by itself is stored without
@@ -40,6 +41,8 @@ pub(crate) struct Recorded {
     pub(crate) delivery_id: DeliveryId,
     /// When it is tried again, if this result decided that.
     pub(crate) next_attempt_at: Option<Timestamp>,
+    /// Nothing of it was written, since its delivery is gone: what it asked of the endpoint counts for nothing.
+    pub(crate) is_void: bool,
 }
 
 /// The part that commits.
@@ -95,7 +98,7 @@ impl Committer {
         let (endpoint_id, delivery_id) = (report.job.endpoint_id, report.job.delivery_id);
         tracing::error!(%error, endpoint = %endpoint_id, delivery = %delivery_id, "the database refuses a result");
         if report.attempt.response_headers.is_none() && report.attempt.error_message.is_none() {
-            self.hubs.recorded([Recorded { endpoint_id, delivery_id, next_attempt_at: None }]);
+            self.hubs.recorded([Recorded { endpoint_id, delivery_id, next_attempt_at: None, is_void: false }]);
             return None;
         }
         let attempt = attempt::Model {
@@ -116,7 +119,7 @@ impl Committer {
             group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         insert_attempts(&transaction, &counted).await?;
         let mut changes = changes_of(&counted, &applied);
-        let held = hold_endpoints(&transaction, group, now, &mut changes).await?;
+        let held = hold_endpoints(&transaction, &counted, now, &mut changes).await?;
         let changes = sql::append_changes(&transaction, now, changes).await?;
         transaction.commit().await?;
 
@@ -126,6 +129,7 @@ impl Committer {
                 endpoint_id: report.job.endpoint_id,
                 delivery_id: report.job.delivery_id,
                 next_attempt_at: applied.and_then(|applied| applied.next_attempt_at),
+                is_void: applied.is_none(),
             }
         });
         self.hubs.recorded(recorded);
@@ -309,12 +313,12 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
 /// anybody can see of it to `changes`.
 async fn hold_endpoints(
     db: &impl ConnectionTrait,
-    group: &[Report],
+    counted: &[&Report],
     now: Timestamp,
     changes: &mut HashMap<WorkspaceId, Vec<Change>>,
 ) -> Result<Vec<EndpointId>, DbErr> {
     let mut held = Vec::new();
-    for report in group {
+    for report in counted {
         let Some(hold) = &report.hold else { continue };
         let mut update = endpoint::Entity::update_many().filter(endpoint::Column::Id.eq(report.job.endpoint_id));
         update = match hold {

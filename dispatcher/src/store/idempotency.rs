@@ -23,6 +23,8 @@ pub(crate) enum Claim {
     RepeatsInGroup(usize),
     /// It was used with other content.
     Clashes,
+    /// An event was published with it and the same content, and was deleted since.
+    Gone,
 }
 
 type Key<'a> = (WorkspaceId, &'a str);
@@ -67,7 +69,7 @@ pub(crate) async fn claim(
     for ((workspace, key), place, fingerprint) in refused {
         let known = earlier.get(&(workspace, key.to_owned()));
         claims[place] = match known {
-            Some((event, known)) if known[..] == fingerprint[..] => Claim::Repeats(event.clone()),
+            Some((event, known)) if known[..] == fingerprint[..] => event.clone().map_or(Claim::Gone, Claim::Repeats),
             _ => Claim::Clashes,
         };
     }
@@ -101,7 +103,8 @@ const FIELDS: [Field; 5] = [
     sql::big("created_at"),
 ];
 
-/// Takes the keys that are free: new, older than they are kept, or of an event that is gone.
+/// Takes the keys that are free: new, or older than they are kept. One of an event that was deleted is not: a producer
+/// that repeats itself must not bring back what somebody else has removed.
 async fn take(
     db: &impl ConnectionTrait,
     wanted: &[(Key<'_>, usize, [u8; 32])],
@@ -125,7 +128,6 @@ async fn take(
          ON CONFLICT (workspace_id, \"key\") DO UPDATE SET event_id = excluded.event_id, \
          fingerprint = excluded.fingerprint, created_at = excluded.created_at \
          WHERE idempotency_key.created_at <= $2 \
-         OR NOT EXISTS (SELECT 1 FROM event WHERE event.id = idempotency_key.event_id) \
          RETURNING workspace_id, \"key\""
     );
     let forgotten = (now - idempotency_key::KEPT).millis();
@@ -133,11 +135,11 @@ async fn take(
     taken.iter().map(|row| Ok((row.try_get("", "workspace_id")?, row.try_get("", "key")?))).collect()
 }
 
-/// The events that the other keys were used for, with their fingerprints.
+/// The events that the other keys were used for, where they still exist, with their fingerprints.
 async fn find(
     db: &impl ConnectionTrait,
     wanted: &[(Key<'_>, usize, [u8; 32])],
-) -> Result<HashMap<(WorkspaceId, String), (Arc<event::Model>, Vec<u8>)>, DbErr> {
+) -> Result<HashMap<(WorkspaceId, String), (Option<Arc<event::Model>>, Vec<u8>)>, DbErr> {
     #[derive(Serialize)]
     struct Row<'a> {
         workspace_id: String,
@@ -157,9 +159,9 @@ async fn find(
         sql::find_by_uuids(db, "event", "id", keys.iter().map(|key| key.event_id.0)).await?;
     let events: HashMap<EventId, Arc<event::Model>> =
         events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
-    let found = keys.into_iter().filter_map(|key| {
-        let event = events.get(&key.event_id)?.clone();
-        Some(((key.workspace_id, key.key), (event, key.fingerprint)))
+    let found = keys.into_iter().map(|key| {
+        let event = events.get(&key.event_id).cloned();
+        ((key.workspace_id, key.key), (event, key.fingerprint))
     });
     Ok(found.collect())
 }

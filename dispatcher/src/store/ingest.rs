@@ -156,6 +156,10 @@ impl Committer {
                     outcomes.push(Err(PublishError::IdempotencyMismatch));
                     continue;
                 }
+                Claim::Gone => {
+                    outcomes.push(Err(PublishError::EventGone));
+                    continue;
+                }
             };
             for wanted in matches {
                 let due = new.deliver_at.filter(|at| *at > now);

@@ -36,7 +36,7 @@ mod events;
 
 pub use attempts::Attempts;
 pub use cursor::Progress;
-pub use deliveries::{Deliveries, DeliveryUpdate};
+pub use deliveries::{Deliveries, DeliveryUpdate, Present};
 pub use events::Events;
 
 use cursor::Cursor;

@@ -11,9 +11,9 @@ pub(crate) enum ApiScope {
     Admin,
     /// Read deliveries and attempts.
     DeliveryRead,
-    /// Retry and cancel deliveries.
+    /// Retry, cancel and delete deliveries.
     DeliveryWrite,
-    /// Publish events.
+    /// Publish and delete events.
     EventPublish,
     /// Read events.
     EventRead,

@@ -3,7 +3,8 @@
 use angarium_entity::{attempt, event};
 use async_graphql::{Enum, ID, Interface, Object};
 
-use crate::app::delivery::updates::{self, Kind, Message};
+use crate::app::delivery::updates::{self, Kind, Message, Present};
+use crate::graphql::node;
 use crate::graphql::object::enums::DeliveryStatus;
 use crate::graphql::object::{Delivery, DeliveryAttempt, Event};
 use crate::graphql::scalar::DateTime;
@@ -57,14 +58,20 @@ impl DeliveryUpdate {
         &self.0.cursor
     }
 
-    /// Set when the delivery was deleted.
+    /// Set when the delivery was deleted. `where` is compared with what the delivery was last.
     async fn deleted_delivery_id(&self) -> Option<ID> {
-        None
+        match &self.0.item.as_ref()?.delivery {
+            Present::Row(_) => None,
+            Present::Deleted(id) => Some(node::id(id)),
+        }
     }
 
     /// The delivery after the change; null when deleted or CAUGHT_UP.
     async fn delivery(&self) -> Option<Delivery> {
-        self.0.item.as_ref().map(|update| Delivery(update.delivery.clone()))
+        match &self.0.item.as_ref()?.delivery {
+            Present::Row(row) => Some(Delivery(row.as_ref().clone())),
+            Present::Deleted(_) => None,
+        }
     }
 
     /// See LiveUpdate.
@@ -77,8 +84,8 @@ impl DeliveryUpdate {
         self.0.at.into()
     }
 
-    /// Status before the change; null for a new delivery, in a snapshot, and where changes were told together after a
-    /// gap.
+    /// Status before the change, of a deleted delivery its last; null for a new delivery, in a snapshot, and where
+    /// changes were told together after a gap.
     async fn previous_status(&self) -> Option<DeliveryStatus> {
         self.0.item.as_ref()?.previous_status.map(Into::into)
     }

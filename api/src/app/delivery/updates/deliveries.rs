@@ -1,13 +1,15 @@
 //! What becomes of deliveries.
 //!
 //! Once    changes of one delivery that are loaded together are told as one, in its latest state.
+//! Deleted the entry holds what filters ask for, so that the end of a delivery is told to whoever would have been told of
+//!         its last state; what changed before is told to nobody any more.
 //! Order   a snapshot sends the PENDING before the RETRYING, each by age: the order of the index. A delivery that
 //!         changes meanwhile may be missing or come twice in it; its change is told behind it.
 
 use std::collections::HashMap;
 
 use angarium_entity::api_key::Scope;
-use angarium_entity::change_log::{Change, DeliveryChange};
+use angarium_entity::change_log::{Change, DeletedDelivery, DeliveryChange};
 use angarium_entity::delivery::{self, Column, Entity, Status};
 use angarium_entity::{DeliveryId, Timestamp, WorkspaceId};
 use sea_orm::{
@@ -26,13 +28,22 @@ const OPEN: [Status; 2] = [Status::Pending, Status::Retrying];
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries(pub Filter);
 
-/// A delivery that was made or changed, or is part of a snapshot.
+/// A delivery that was made, changed or deleted, or is part of a snapshot.
 #[derive(Clone, Debug)]
 pub struct DeliveryUpdate {
     /// Status before; none when it was made, and where several changes are told as one.
     pub previous_status: Option<Status>,
-    /// As it is now, which may be later than the change.
-    pub delivery: delivery::Model,
+    /// What it is now, which may be later than the change.
+    pub delivery: Present,
+}
+
+/// A delivery as it is now.
+#[derive(Clone, Debug)]
+pub enum Present {
+    /// Its row.
+    Row(Box<delivery::Model>),
+    /// It was deleted.
+    Deleted(DeliveryId),
 }
 
 impl Subject for Deliveries {
@@ -71,9 +82,16 @@ impl Subject for Deliveries {
                     [(_, only)] => statuses(only, delivery.status).0,
                     _ => None,
                 };
-                Some((*index, DeliveryUpdate { previous_status, delivery: delivery.clone() }))
+                let delivery = Present::Row(Box::new(delivery.clone()));
+                Some((*index, DeliveryUpdate { previous_status, delivery }))
             })
             .collect();
+        updates.extend(deleted(entries).filter_map(|(index, change)| {
+            let last = change.row(workspace)?;
+            let is_meant = self.0.matches_change(&last, Some(last.status), last.status);
+            let delivery = Present::Deleted(last.id);
+            is_meant.then_some((index, DeliveryUpdate { previous_status: Some(last.status), delivery }))
+        }));
         updates.sort_unstable_by_key(|(index, _)| *index);
         Ok(updates)
     }
@@ -96,8 +114,9 @@ impl Subject for Deliveries {
                 progress.last = Some((row.created_at, row.id.uuid()));
                 // What matches nothing but what an index knows is checked here.
                 if self.0.matches_change(&row, None, row.status) {
-                    let update = DeliveryUpdate { previous_status: None, delivery: row };
-                    existing.push((progress.clone(), update.delivery.updated_at, update));
+                    let at = row.updated_at;
+                    let delivery = Present::Row(Box::new(row));
+                    existing.push((progress.clone(), at, DeliveryUpdate { previous_status: None, delivery }));
                 }
             }
             if existing.len() >= limit {
@@ -149,6 +168,14 @@ pub(super) fn of_delivery(entry: &Entry) -> Option<&DeliveryChange> {
         Change::Delivery(change) => Some(change),
         _ => None,
     }
+}
+
+/// What was deleted, each with its place in `entries`.
+fn deleted(entries: &[Entry]) -> impl Iterator<Item = (usize, &DeletedDelivery)> {
+    entries.iter().enumerate().filter_map(|(index, entry)| match &entry.change {
+        Change::DeletedDelivery(change) => Some((index, change)),
+        _ => None,
+    })
 }
 
 /// Deliveries of a workspace by their IDs.
