@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use angarium_entity::attempt::{self, ErrorCode};
 use angarium_entity::clock::Clock;
 use angarium_entity::delivery::DeliveryState;
+use angarium_entity::endpoint::StrictExhaustion;
 use angarium_entity::{AttemptId, RetryPolicy, Timestamp};
 use futures_util::FutureExt as _;
 
@@ -84,8 +85,19 @@ fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Rep
         }),
         _ => None,
     };
+    let hold = hold.or_else(|| pause_at(settings.on_exhausted, &job, next));
     let attempt = attempt_row(settings, &job, exchange, error_code);
     Report { job, attempt, next, reason, hold }
+}
+
+/// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.
+fn pause_at(on_exhausted: Option<StrictExhaustion>, job: &Job, next: DeliveryState) -> Option<EndpointHold> {
+    let failed = matches!(next, DeliveryState::Exhausted { .. } | DeliveryState::Failed { .. });
+    let pauses = failed && !job.event.test && on_exhausted == Some(StrictExhaustion::Pause);
+    pauses.then(|| {
+        let (id, status) = (job.delivery_id, next.status().name());
+        EndpointHold::Paused(format!("{id} is {status}. Retry it or not, then resume the endpoint to go on."))
+    })
 }
 
 fn attempt_row(settings: &Settings, job: &Job, exchange: Exchange, error_code: Option<ErrorCode>) -> attempt::Model {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use angarium_entity::clock::SharedClock;
-use angarium_entity::{Database, DeliveryId, EndpointId, EventId, WorkspaceId, change_log, delivery, event, shard};
+use angarium_entity::{
+    Database, DeliveryId, EndpointId, EventId, Timestamp, WorkspaceId, change_log, delivery, event, shard,
+};
 use sea_orm::DbErr;
 use tokio::sync::broadcast;
 
 use crate::actor::Hubs;
-use crate::actor::hub::{AreInFlight, HubReport, Observe};
+use crate::actor::hub::{AreInFlight, HubReport, LimitedUntil, Observe};
 use crate::job::Job;
 use crate::publish::{NewEvent, NewTest, PublishError, Published};
 use crate::store::cancel::{Cancel, Canceler};
@@ -169,6 +171,27 @@ impl DispatcherHandle {
             // A hub that has ended runs nothing.
             for (place, running) in places.into_iter().zip(port.addr.send(AreInFlight(ids)).await.unwrap_or_default()) {
                 answer[place] = running;
+            }
+        }
+        answer
+    }
+
+    /// Until when each endpoint waits for its rate limit on this node, in the order of the question.
+    pub async fn limited_until(&self, endpoints: &[EndpointId]) -> Vec<Option<Timestamp>> {
+        let mut answer = vec![None; endpoints.len()];
+        for port in self.hubs.all() {
+            let (places, ids): (Vec<_>, Vec<_>) = endpoints
+                .iter()
+                .enumerate()
+                .map(|(place, id)| (place, *id))
+                .filter(|(_, id)| self.hubs.of(*id).addr == port.addr)
+                .unzip();
+            if ids.is_empty() {
+                continue;
+            }
+            let asked = port.addr.send(LimitedUntil(ids)).await.unwrap_or_default();
+            for (place, until) in places.into_iter().zip(asked) {
+                answer[place] = until;
             }
         }
         answer

@@ -2,4 +2,5 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod governor;
+pub(crate) mod rate;
 pub(crate) mod wheel;

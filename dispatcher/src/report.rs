@@ -26,6 +26,8 @@ pub(crate) enum EndpointHold {
     Until(Timestamp),
     /// 410 Gone.
     Suspended(String),
+    /// The head of a STRICT line failed for good, and the owner wants to decide what comes next.
+    Paused(String),
 }
 
 impl Report {

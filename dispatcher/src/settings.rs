@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use angarium_entity::endpoint::{self, BodyFormat, Headers, SignatureScheme, Status};
+use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, Status, StrictExhaustion};
 use angarium_entity::sealer::{SealError, Sealer};
 use angarium_entity::signing_secret::{self, SigningSecret};
 use angarium_entity::{RetryPolicy, SubscriptionId, Timestamp, WorkspaceId, subscription, workspace};
@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) body_format: BodyFormat,
     pub(crate) timeout: Duration,
     pub(crate) rules: Rules,
+    /// What happens when the head of a STRICT line fails for good; none without such a line.
+    pub(crate) on_exhausted: Option<StrictExhaustion>,
     /// With the time until which each signs.
     secrets: Vec<(SigningSecret, Option<Timestamp>)>,
     policies: HashMap<SubscriptionId, RetryPolicy>,
@@ -60,6 +62,7 @@ impl Settings {
             (Status::Paused | Status::Suspended, _) => Hold::Paused,
         };
         let max_in_flight = usize::try_from(row.max_in_flight).unwrap_or(1).max(1);
+        let rate_limit = row.rate_limit_per_second.and_then(|limit| usize::try_from(limit).ok());
         let policies = subscriptions
             .into_iter()
             .filter_map(|subscription| Some((subscription.id, subscription.retry_policy?)))
@@ -71,7 +74,8 @@ impl Settings {
             headers: row.headers,
             body_format: row.body_format,
             timeout: Duration::from_millis(u64::try_from(row.timeout_ms).unwrap_or(0)),
-            rules: Rules { ordering: row.ordering, max_in_flight, hold },
+            rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold },
+            on_exhausted: (row.ordering == Ordering::Strict).then_some(row.on_exhausted),
             secrets,
             policies,
             default_policy: workspace.retry_policy.clone().unwrap_or_default(),

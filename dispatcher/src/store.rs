@@ -17,5 +17,6 @@ pub(crate) mod pager;
 pub(crate) mod retry;
 pub(crate) mod sole;
 pub(crate) mod sql;
+mod standing;
 pub(crate) mod sweep;
 pub(crate) mod test_event;

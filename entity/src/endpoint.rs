@@ -17,6 +17,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(15);
 pub const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Most requests in flight at once, with [`Ordering::None`].
 pub const IN_FLIGHT_MAX: u16 = 64;
+/// Largest limit of requests per second.
+pub const RATE_LIMIT_MAX: i32 = 10_000;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -41,8 +43,12 @@ pub struct Model {
     pub body_format: BodyFormat,
     /// In which order deliveries go out.
     pub ordering: Ordering,
+    /// What a STRICT line does when its head fails for good.
+    pub on_exhausted: StrictExhaustion,
     /// Most requests in flight at once; 1 unless `ordering` is NONE.
     pub max_in_flight: i32,
+    /// Most requests per second; null for no limit.
+    pub rate_limit_per_second: Option<i32>,
     /// Time allowed for one request.
     pub timeout_ms: i32,
     /// How requests are signed.
@@ -112,6 +118,18 @@ pub enum Ordering {
     Fifo,
     /// No order; up to `max_in_flight` at once.
     None,
+    /// Publish order kept to the end: the next starts only when the one before is final.
+    Strict,
+}
+
+/// What a STRICT line does when its head fails for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StrictExhaustion {
+    /// The endpoint is paused until its owner decides.
+    Pause,
+    /// The next one is sent.
+    Skip,
 }
 
 /// How requests are signed.

@@ -3,8 +3,8 @@
 use sea_orm_migration::prelude::*;
 
 use crate::columns::{
-    big, big_null, bytes, drop_tables, flag, id, int, json, references, run, table, text, text_null, uuid, uuid_null,
-    word,
+    big, big_null, bytes, drop_tables, flag, id, int, int_null, json, references, run, table, text, text_null, uuid,
+    uuid_null, word,
 };
 
 #[derive(DeriveMigrationName)]
@@ -25,7 +25,9 @@ impl MigrationTrait for Migration {
                 json("headers"),
                 word("body_format"),
                 word("ordering"),
+                word("on_exhausted"),
                 int("max_in_flight"),
+                int_null("rate_limit_per_second"),
                 int("timeout_ms"),
                 word("signature_scheme"),
                 flag("inline"),

@@ -77,6 +77,8 @@ impl MigrationTrait for Migration {
                 // The line of an endpoint, and, skipping from endpoint to endpoint, who has one.
                 "CREATE INDEX delivery_line ON delivery (shard, endpoint_id, seq) \
                  WHERE status = 'PENDING' AND next_attempt_at IS NULL",
+                // What stands in a STRICT line again.
+                "CREATE INDEX delivery_again ON delivery (endpoint_id, seq) WHERE status = 'RETRYING'",
                 // What waits for a time.
                 "CREATE INDEX delivery_due ON delivery (shard, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_endpoint_due ON delivery (endpoint_id, next_attempt_at) \

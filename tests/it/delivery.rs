@@ -5,4 +5,5 @@ mod order;
 mod recovery;
 mod retry;
 mod sending;
+mod strict;
 mod wire;

@@ -2,7 +2,7 @@
 
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
-use angarium_entity::{AttemptId, DeliveryId, attempt, delivery, endpoint, subscription};
+use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, delivery, endpoint, subscription};
 use async_graphql::Enum;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter};
 
@@ -37,7 +37,7 @@ pub struct Hold {
     /// The kind.
     pub reason: HoldReason,
     /// When it ends by itself.
-    pub until: Option<angarium_entity::Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// Kinds of hold.
@@ -48,22 +48,56 @@ pub enum HoldReason {
     EndpointPaused,
     /// The endpoint is suspended by the server.
     EndpointSuspended,
+    /// An earlier delivery of a STRICT endpoint is not final.
+    Line,
+    /// The rate limit of the endpoint.
+    RateLimit,
     /// The endpoint asked to wait (`Retry-After`).
     RetryAfter,
     /// The subscription is disabled.
     SubscriptionDisabled,
 }
 
+/// All that a delivery may have to wait for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// The endpoint; none once deleted.
+    pub endpoint: Option<&'a endpoint::Model>,
+    /// The subscription; none once deleted.
+    pub subscription: Option<&'a subscription::Model>,
+    /// Where its STRICT line begins.
+    pub front: Option<Front>,
+    /// Until when the endpoint waits for its rate limit.
+    pub limited_until: Option<Timestamp>,
+    /// Whether a request of the delivery is running.
+    pub in_flight: bool,
+}
+
+/// Where a STRICT line begins: the places of its first deliveries, those of disabled subscriptions left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    /// The first that was tried and failed.
+    pub begun: Option<i64>,
+    /// The first that waits to be tried again, or was asked for by hand.
+    pub again: Option<i64>,
+    /// The first that was never tried.
+    pub fresh: Option<i64>,
+}
+
+impl Front {
+    /// Whether another delivery has to be final before this one starts.
+    fn is_before(self, delivery: &delivery::Model) -> bool {
+        let head = self.begun.or_else(|| [self.again, self.fresh].into_iter().flatten().min());
+        head.is_some_and(|head| head != delivery.seq)
+    }
+}
+
 /// What holds an open delivery although it may be due. What a person has to end comes first.
-pub fn held_by(
-    delivery: &delivery::Model,
-    endpoint: Option<&endpoint::Model>,
-    subscription: Option<&subscription::Model>,
-    now: angarium_entity::Timestamp,
-) -> Option<Hold> {
+pub fn held_by(delivery: &delivery::Model, around: Around<'_>, now: Timestamp) -> Option<Hold> {
     if !delivery.status.is_open() {
         return None;
     }
+    let Around { endpoint, subscription, .. } = around;
     let hold = |reason| Some(Hold { reason, until: None });
     match endpoint.map(|endpoint| endpoint.status) {
         Some(endpoint::Status::Paused) => return hold(HoldReason::EndpointPaused),
@@ -73,8 +107,17 @@ pub fn held_by(
     if subscription.is_some_and(|subscription| !subscription.enabled) {
         return hold(HoldReason::SubscriptionDisabled);
     }
-    let until = endpoint.and_then(|endpoint| endpoint.held_until).filter(|until| *until > now)?;
-    Some(Hold { reason: HoldReason::RetryAfter, until: Some(until) })
+    if let Some(until) = endpoint.and_then(|endpoint| endpoint.held_until).filter(|until| *until > now) {
+        return Some(Hold { reason: HoldReason::RetryAfter, until: Some(until) });
+    }
+    if around.in_flight || delivery.next_attempt_at.is_some_and(|at| at > now) {
+        return None;
+    }
+    if around.front.is_some_and(|front| front.is_before(delivery)) {
+        return hold(HoldReason::Line);
+    }
+    let until = around.limited_until.filter(|until| *until > now)?;
+    Some(Hold { reason: HoldReason::RateLimit, until: Some(until) })
 }
 
 /// Tries a delivery again now.

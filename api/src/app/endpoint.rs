@@ -5,7 +5,8 @@ use std::time::Duration;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{
-    self, BodyFormat, Headers, IN_FLIGHT_MAX, Ordering, SignatureScheme, Status, TIMEOUT_RANGE,
+    self, BodyFormat, Headers, IN_FLIGHT_MAX, Ordering, RATE_LIMIT_MAX, SignatureScheme, Status, StrictExhaustion,
+    TIMEOUT_RANGE,
 };
 use angarium_entity::signing_secret::{self, SecretError, SigningSecret};
 use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspace};
@@ -93,6 +94,10 @@ pub struct Draft {
     pub ordering: Ordering,
     /// Most requests in flight at once.
     pub max_in_flight: Option<i32>,
+    /// What a STRICT line does when its head fails for good.
+    pub on_exhausted: StrictExhaustion,
+    /// Most requests per second; no limit when absent.
+    pub rate_limit: Option<i32>,
     /// Time allowed for one request, in ISO 8601; the default when absent.
     pub timeout: Option<String>,
     /// How requests are signed.
@@ -112,6 +117,8 @@ impl Draft {
             body_format: BodyFormat::Envelope,
             ordering: Ordering::Fifo,
             max_in_flight: None,
+            on_exhausted: StrictExhaustion::Skip,
+            rate_limit: None,
             timeout: None,
             scheme: SignatureScheme::StandardWebhooks,
             secret: None,
@@ -129,6 +136,8 @@ pub struct NewEndpoint {
     body_format: BodyFormat,
     ordering: Ordering,
     max_in_flight: i32,
+    on_exhausted: StrictExhaustion,
+    rate_limit: Option<i32>,
     timeout: Duration,
     /// None when unsigned.
     secret: Option<SigningSecret>,
@@ -183,7 +192,9 @@ pub(super) async fn insert(
         headers: new.headers,
         body_format: new.body_format,
         ordering: new.ordering,
+        on_exhausted: new.on_exhausted,
         max_in_flight: new.max_in_flight,
+        rate_limit_per_second: new.rate_limit,
         timeout_ms: i32::try_from(new.timeout.as_millis()).unwrap_or(i32::MAX),
         signature_scheme: match new.secret {
             Some(_) => SignatureScheme::StandardWebhooks,

@@ -6,18 +6,20 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use angarium_entity::{
-    ApiKeyId, DeliveryId, EndpointId, EventId, SubscriptionId, WorkspaceId, api_key, attempt, delivery, endpoint,
-    endpoint_revision, event, event_type, signing_secret, subscription, workspace,
+    ApiKeyId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, api_key, attempt, delivery,
+    endpoint, endpoint_revision, event, event_type, signing_secret, subscription, workspace,
 };
 use sea_orm::sea_query::SelectStatement;
 use tokio::sync::oneshot;
 
 use crate::AppState;
 use crate::app::AppError;
+use crate::app::delivery::Front;
 use crate::app::list::{self, COUNT_MAX, Listed, Request, Slice};
 
 mod backlog;
 mod child;
+mod line;
 mod parent;
 
 pub(crate) use backlog::Backlog;
@@ -95,6 +97,8 @@ pub(crate) struct Loaders {
     revisions: Batch<(EndpointId, i32), Option<endpoint_revision::Model>>,
     secrets: Batch<EndpointId, Vec<signing_secret::Model>>,
     backlogs: Batch<(EndpointId, i32), Backlog>,
+    fronts: Batch<(EndpointId, i32), Front>,
+    limits: Batch<EndpointId, Option<Timestamp>>,
     last_attempts: Batch<DeliveryId, Option<attempt::Model>>,
     in_flight: Batch<(EndpointId, DeliveryId), bool>,
     counts: Batch<SelectStatement, u64>,
@@ -119,6 +123,8 @@ impl Loaders {
             revisions: Batch::default(),
             secrets: Batch::default(),
             backlogs: Batch::default(),
+            fronts: Batch::default(),
+            limits: Batch::default(),
             last_attempts: Batch::default(),
             in_flight: Batch::default(),
             counts: Batch::default(),

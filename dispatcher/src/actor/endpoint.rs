@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use angarium_entity::EndpointId;
+use angarium_entity::endpoint::Ordering;
+use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 
 use super::hub::{Died, Idle};
 use super::shared::Shared;
@@ -33,6 +34,7 @@ pub(crate) struct EndpointActor {
     handled: u64,
     told_idle: bool,
     job_bytes: usize,
+    limited_until: Option<Timestamp>,
     stopped: bool,
 }
 
@@ -63,6 +65,7 @@ impl EndpointActor {
             handled: 0,
             told_idle: false,
             job_bytes: 0,
+            limited_until: None,
             stopped: false,
         }
     }
@@ -80,7 +83,9 @@ impl EndpointActor {
                     Output::Start(job) => self.start(job, ctx),
                     Output::Read { limit } => {
                         let shard = self.shared.shard_of(self.id);
-                        self.shared.ask(Ask::Page { endpoint: self.id, shard, limit });
+                        let strict =
+                            self.settings.as_ref().is_some_and(|settings| settings.rules.ordering == Ordering::Strict);
+                        self.shared.ask(Ask::Page { endpoint: self.id, shard, limit, strict });
                     }
                     Output::WakeAt(at) => self.shared.wake_at(self.id, at),
                 }
@@ -100,10 +105,15 @@ impl EndpointActor {
     }
 
     #[expect(clippy::disallowed_methods, reason = "at most one message for each time that it falls idle")]
-    fn after_step(&mut self, now: angarium_entity::Timestamp) {
+    fn after_step(&mut self, now: Timestamp) {
         let job_bytes = self.machine.waiting_bytes();
         self.shared.keeps(self.job_bytes, job_bytes);
         self.job_bytes = job_bytes;
+        let limited_until = self.machine.limited_until(now);
+        if limited_until != self.limited_until {
+            self.limited_until = limited_until;
+            self.shared.limits(self.id, limited_until);
+        }
         let idle = self.machine.is_idle(now);
         if idle && !self.told_idle {
             self.shared.hub.do_send(Idle { endpoint: self.id, handled: self.handled });
@@ -130,17 +140,17 @@ impl EndpointActor {
         let delivery = report.job.delivery_id;
         let hold = report.hold.as_ref().map(|hold| match hold {
             EndpointHold::Until(at) => Hold::Until(*at),
-            EndpointHold::Suspended(_) => Hold::Paused,
+            EndpointHold::Suspended(_) | EndpointHold::Paused(_) => Hold::Paused,
         });
         self.shared.report(report);
         self.step(Input::Finished { delivery, hold }, ctx);
     }
 
-    fn failed_ourselves(&mut self, delivery: angarium_entity::DeliveryId, ctx: &mut Context<Self>) {
+    fn failed_ourselves(&mut self, delivery: DeliveryId, ctx: &mut Context<Self>) {
         let until = self.shared.clock.now() + PAUSE_AFTER_OWN_FAULT;
         self.step(Input::Finished { delivery, hold: Some(Hold::Until(until)) }, ctx);
         self.shared.settled();
-        self.step(Input::Recorded(delivery), ctx);
+        self.step(Input::Recorded { delivery, is_final: false }, ctx);
     }
 }
 
@@ -162,7 +172,7 @@ impl Handler<Hear> for EndpointActor {
     fn handle(&mut self, Hear(input): Hear, ctx: &mut Self::Context) {
         self.handled += 1;
         self.told_idle = false;
-        if let Input::Recorded(delivery) = &input
+        if let Input::Recorded { delivery, .. } = &input
             && self.machine.is_unrecorded(*delivery)
         {
             self.shared.settled();
@@ -202,6 +212,9 @@ impl Handler<Configure> for EndpointActor {
 impl Drop for EndpointActor {
     fn drop(&mut self) {
         self.shared.keeps(self.job_bytes, 0);
+        if self.limited_until.is_some() {
+            self.shared.limits(self.id, None);
+        }
         if self.stopped || self.shared.stopping.get() {
             return;
         }

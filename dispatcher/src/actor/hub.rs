@@ -22,7 +22,7 @@ mod questions;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
 pub(crate) use hints::{Changed, Deliver, Express, Kick, Reload, Remind, Wake};
-pub(crate) use questions::{AreInFlight, Drain, Observe, Stop};
+pub(crate) use questions::{AreInFlight, Drain, LimitedUntil, Observe, Stop};
 
 /// An endpoint that had nothing to do for this long is forgotten.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);

@@ -1,7 +1,7 @@
 //! What the actors of one arbiter share. They all live on its thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     governor: RefCell<Governor>,
     /// Deliveries with a request running.
     in_flight: RefCell<HashSet<DeliveryId>>,
+    /// Endpoints that wait only for their rate limit, and until when.
+    limited: RefCell<HashMap<EndpointId, Timestamp>>,
     /// Requests that run, and results that are not durable yet.
     busy: Cell<usize>,
     job_bytes: Cell<usize>,
@@ -86,6 +88,7 @@ impl Shared {
             shard_count: setup.shard_count,
             governor: RefCell::new(Governor::new(setup.in_flight_max)),
             in_flight: RefCell::default(),
+            limited: RefCell::default(),
             busy: Cell::new(0),
             job_bytes: Cell::new(0),
             memory: setup.memory.clone(),
@@ -158,6 +161,19 @@ impl Shared {
 
     pub(crate) fn is_in_flight(&self, delivery: DeliveryId) -> bool {
         self.in_flight.borrow().contains(&delivery)
+    }
+
+    /// Until when an endpoint waits for its rate limit.
+    pub(crate) fn limited_until(&self, endpoint: EndpointId) -> Option<Timestamp> {
+        self.limited.borrow().get(&endpoint).copied()
+    }
+
+    /// An endpoint waits for its rate limit until then, or not any more.
+    pub(crate) fn limits(&self, endpoint: EndpointId, until: Option<Timestamp>) {
+        match until {
+            Some(until) => self.limited.borrow_mut().insert(endpoint, until),
+            None => self.limited.borrow_mut().remove(&endpoint),
+        };
     }
 
     /// How many jobs an endpoint may keep in memory.

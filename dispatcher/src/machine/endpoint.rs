@@ -7,18 +7,26 @@
 //!         Hints that come during a read join behind what it brings. A hint for a place that the line has passed may be
 //!         one whose delivery is long done, so the rows are asked instead.
 //! Due     retries whose time has come. They share the slots with the line; who has been ready longest goes first.
-//! Slots   one request at a time (FIFO), or up to `max_in_flight` (NONE), each with a grant of the governor.
+//! Strict  the next starts only when the one before is final and that is durable. A head that waits for its next attempt
+//!         holds the endpoint until then, and like every hold leaves the line to the rows. What memory holds behind a
+//!         result that did not end its delivery is not used: the rows know who is next.
+//! Slots   one request at a time (FIFO, STRICT), or up to `max_in_flight` (NONE), each with a grant of the governor.
+//! Rate    a request needs a token when it starts; while there is none, memory waits.
 //! Behind  results that were not yet made durable are bounded: beyond [`UNRECORDED_MAX`] nothing new starts.
 //! Express what skips the line, and a hold as well: test events. It uses a grant, but none of the slots.
 //! Held    while the endpoint is paused, suspended or asked to be left alone, nothing starts and nothing is kept:
 //!         the rows are read again when the hold ends.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use angarium_entity::endpoint::Ordering;
 use angarium_entity::{DeliveryId, Timestamp};
 
+use self::backlog::Backlog;
+use super::rate::Tokens;
 use crate::job::Job;
+
+mod backlog;
 
 /// Deliveries of the line, and of the due ones, that are kept in memory.
 pub(crate) const WINDOW: usize = 256;
@@ -32,6 +40,8 @@ pub(crate) const UNRECORDED_MAX: usize = 64;
 pub(crate) struct Rules {
     pub(crate) ordering: Ordering,
     pub(crate) max_in_flight: usize,
+    /// Requests per second; none means no limit.
+    pub(crate) rate_limit: Option<usize>,
     pub(crate) hold: Hold,
 }
 
@@ -82,8 +92,8 @@ pub(crate) enum Input {
     /// What ended attempts asked for counts for nothing: the delivery of one of them was deleted. What another one asked
     /// for comes back with the rules once it is durable.
     Void,
-    /// The result of an ended attempt is durable.
-    Recorded(DeliveryId),
+    /// The result of an ended attempt is durable. `is_final` when it is known that the delivery is.
+    Recorded { delivery: DeliveryId, is_final: bool },
     /// Start nothing more.
     Drain,
     /// Look again: time has passed.
@@ -108,13 +118,7 @@ pub(crate) enum Output {
 #[derive(Debug, Default)]
 pub(crate) struct EndpointMachine {
     rules: Option<Rules>,
-    /// First attempts by their place in publish order.
-    line: BTreeMap<i64, Job>,
-    /// Due retries by time; ties by id.
-    due: BTreeMap<(Timestamp, DeliveryId), Job>,
-    /// Ids of all jobs in `line` and `due`, and their size.
-    waiting: HashSet<DeliveryId>,
-    waiting_bytes: usize,
+    waiting: Backlog,
     /// Jobs that skip the line.
     express: VecDeque<Job>,
     in_flight: HashSet<DeliveryId>,
@@ -133,6 +137,9 @@ pub(crate) struct EndpointMachine {
     gone: bool,
     /// What the last answers asked for; the rules follow when it is durable.
     asked_hold: Option<Hold>,
+    /// The head of a STRICT line waits for its next attempt until then.
+    line_hold: Option<Timestamp>,
+    tokens: Tokens,
     /// Recorded since that read was asked for: it may still show them as open.
     settled: HashSet<DeliveryId>,
     /// Arrived since that read was asked for.
@@ -157,8 +164,9 @@ impl EndpointMachine {
             Input::Configured(rules) => {
                 self.rules = Some(rules);
                 self.gone = false;
+                self.line_hold = None;
                 // What waits may have been canceled, or its subscription switched off.
-                self.drop_waiting();
+                self.waiting.clear();
                 self.late.clear();
                 self.leave_to_rows();
                 self.stale = self.reading;
@@ -168,7 +176,7 @@ impl EndpointMachine {
                 self.leave_to_rows();
             }
             Input::Gone => self.forget(),
-            _ if self.gone && !matches!(input, Input::Finished { .. } | Input::Recorded(_) | Input::Granted) => {}
+            _ if self.gone && !matches!(input, Input::Finished { .. } | Input::Recorded { .. } | Input::Granted) => {}
             Input::Arrived(jobs) => jobs.into_iter().for_each(|job| self.arrive(job, room)),
             Input::Express(job) => {
                 if !self.knows(job.delivery_id) {
@@ -178,7 +186,9 @@ impl EndpointMachine {
             Input::Kicked => self.leave_to_rows(),
             Input::Page { jobs, full } => self.take_page(jobs, full),
             Input::Changed(delivery) => {
-                self.drop_job(delivery);
+                self.late.retain(|job| job.delivery_id != delivery);
+                self.waiting.remove(delivery);
+                self.line_hold = None;
                 self.leave_to_rows();
                 self.stale = self.reading;
             }
@@ -193,10 +203,17 @@ impl EndpointMachine {
                 };
             }
             Input::Void => self.asked_hold = None,
-            Input::Recorded(delivery) => {
-                self.unrecorded.remove(&delivery);
+            Input::Recorded { delivery, is_final } => {
+                let was_unrecorded = self.unrecorded.remove(&delivery);
                 if self.reading {
                     self.settled.insert(delivery);
+                }
+                if was_unrecorded && !is_final && self.is_strict() {
+                    // It is the head again, or somebody else's business: what is behind it must not pass.
+                    self.waiting.clear();
+                    self.late.clear();
+                    self.leave_to_rows();
+                    self.stale = self.reading;
                 }
                 if self.unrecorded.is_empty()
                     && let (Some(asked), Some(rules)) = (self.asked_hold.take(), self.rules.as_mut())
@@ -208,6 +225,7 @@ impl EndpointMachine {
             Input::Drain => self.draining = true,
             Input::Tick => self.woken_at = None,
         }
+        self.look_at_head(now);
         self.go_on(now, room, &mut outputs);
         outputs
     }
@@ -231,7 +249,22 @@ impl EndpointMachine {
     }
 
     fn holds(&self) -> impl Iterator<Item = Hold> {
-        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold)
+        let line = self.line_hold.map(Hold::Until);
+        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold).chain(line)
+    }
+
+    fn is_strict(&self) -> bool {
+        self.rules.is_some_and(|rules| rules.ordering == Ordering::Strict)
+    }
+
+    /// With STRICT, a head that was tried before and is not due yet holds everything behind it.
+    fn look_at_head(&mut self, now: Timestamp) {
+        if self.line_hold.is_some_and(|until| until <= now) {
+            self.line_hold = None;
+        }
+        if let Some(until) = self.waiting.stands_until(now) {
+            self.line_hold = Some(until);
+        }
     }
 
     fn is_settled(&self) -> bool {
@@ -254,40 +287,30 @@ impl EndpointMachine {
 
     /// Bytes of the jobs in memory, roughly.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes()
+    }
+
+    /// Until when nothing starts because of the rate limit, though something waits.
+    pub(crate) fn limited_until(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let limit = self.rules?.rate_limit?;
+        (!self.waiting.is_empty() && self.tokens.free(now, limit) == 0).then(|| self.tokens.next_at())?
     }
 
     fn knows(&self, id: DeliveryId) -> bool {
-        self.waiting.contains(&id)
+        self.waiting.contains(id)
             || self.in_flight.contains(&id)
             || self.unrecorded.contains(&id)
             || self.express.iter().any(|job| job.delivery_id == id)
     }
 
     fn forget(&mut self) {
-        self.drop_waiting();
+        self.waiting.clear();
         self.late.clear();
         self.express.clear();
+        self.line_hold = None;
         self.rules = None;
         self.more = false;
         self.gone = true;
-    }
-
-    fn drop_job(&mut self, delivery: DeliveryId) {
-        self.late.retain(|job| job.delivery_id != delivery);
-        if self.waiting.remove(&delivery) {
-            let is_other = |job: &Job| job.delivery_id != delivery;
-            self.line.retain(|_, job| is_other(job));
-            self.due.retain(|_, job| is_other(job));
-            self.waiting_bytes = self.line.values().chain(self.due.values()).map(Job::bytes).sum();
-        }
-    }
-
-    fn drop_waiting(&mut self) {
-        self.line.clear();
-        self.due.clear();
-        self.waiting.clear();
-        self.waiting_bytes = 0;
     }
 
     fn leave_to_rows(&mut self) {
@@ -301,7 +324,7 @@ impl EndpointMachine {
         }
         if self.reading && self.late.len() < room {
             self.late.push(job);
-        } else if self.more || self.line.len() >= room || job.seq <= self.passed {
+        } else if self.more || self.waiting.in_line() >= room || job.seq <= self.passed {
             self.leave_to_rows();
         } else {
             self.keep(job);
@@ -309,15 +332,10 @@ impl EndpointMachine {
     }
 
     fn keep(&mut self, job: Job) {
-        if self.knows(job.delivery_id) {
-            return;
-        }
-        self.waiting.insert(job.delivery_id);
-        self.waiting_bytes += job.bytes();
-        if job.timed {
-            self.due.insert((job.ready_at, job.delivery_id), job);
-        } else {
-            self.line.insert(job.seq, job);
+        if let Some(rules) = self.rules
+            && !self.knows(job.delivery_id)
+        {
+            self.waiting.keep(job, rules.ordering);
         }
     }
 
@@ -349,11 +367,12 @@ impl EndpointMachine {
                 self.express_in_flight.insert(job.delivery_id);
                 Some(job)
             }
-            None if self.free_slots(now) > 0 => self.pop(),
+            None if self.may_start(now) > 0 => self.pop(),
             None => None,
         };
         match job {
             Some(job) => {
+                self.tokens.take(now);
                 self.in_flight.insert(job.delivery_id);
                 outputs.push(Output::Start(job));
             }
@@ -367,25 +386,27 @@ impl EndpointMachine {
         if self.draining || self.is_held(now) || self.unrecorded.len() >= UNRECORDED_MAX {
             return 0;
         }
+        if rules.ordering == Ordering::Strict && !self.unrecorded.is_empty() {
+            return 0;
+        }
         let slots = if rules.ordering == Ordering::None { rules.max_in_flight } else { 1 };
         slots.saturating_sub(self.in_flight.len() - self.express_in_flight.len())
     }
 
-    /// Who has been ready longest: the head of the line, or the first of the due.
+    /// How many of what waits may start now: for each a slot, and a token of the rate limit.
+    fn may_start(&mut self, now: Timestamp) -> usize {
+        let wanted = self.free_slots(now).min(self.waiting.len());
+        match self.rules.and_then(|rules| rules.rate_limit) {
+            Some(limit) if wanted > 0 => wanted.min(self.tokens.free(now, limit)),
+            _ => wanted,
+        }
+    }
+
     fn pop(&mut self) -> Option<Job> {
-        let head = self.line.first_key_value().map(|(_, job)| job.ready_at);
-        let first_due = self.due.first_key_value().map(|(&(at, _), _)| at);
-        let job = match (head, first_due) {
-            (Some(head), Some(due)) if due <= head => self.due.pop_first().map(|(_, job)| job),
-            (Some(_), _) => {
-                let (seq, job) = self.line.pop_first()?;
-                self.passed = self.passed.max(seq);
-                Some(job)
-            }
-            (None, _) => self.due.pop_first().map(|(_, job)| job),
-        }?;
-        self.waiting.remove(&job.delivery_id);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(job.bytes());
+        let job = self.waiting.pop()?;
+        if !job.timed {
+            self.passed = self.passed.max(job.seq);
+        }
         Some(job)
     }
 
@@ -396,17 +417,17 @@ impl EndpointMachine {
         let held = self.is_held(now);
         if held {
             // The rows keep what waits; when the hold ends they are read in order.
-            self.drop_waiting();
+            self.waiting.clear();
             self.leave_to_rows();
             let ends = self.holds().filter_map(|hold| if let Hold::Until(at) = hold { Some(at) } else { None });
-            if let Some(at) = ends.max()
-                && self.woken_at != Some(at)
-            {
-                self.woken_at = Some(at);
-                outputs.push(Output::WakeAt(at));
-            }
+            self.wake_at(ends.max(), outputs);
         }
-        let wanted = self.express.len() + self.free_slots(now).min(self.waiting.len());
+        let may_start = self.may_start(now);
+        if may_start == 0 && self.free_slots(now) > 0 {
+            let limited = self.limited_until(now);
+            self.wake_at(limited, outputs);
+        }
+        let wanted = self.express.len() + may_start;
         for _ in self.asked..wanted {
             self.asked += 1;
             outputs.push(Output::Ask);
@@ -416,6 +437,15 @@ impl EndpointMachine {
             self.missed = false;
             let known = self.waiting.len() + self.in_flight.len() + self.unrecorded.len();
             outputs.push(Output::Read { limit: room.clamp(1, WINDOW) + known });
+        }
+    }
+
+    fn wake_at(&mut self, at: Option<Timestamp>, outputs: &mut Vec<Output>) {
+        if let Some(at) = at
+            && self.woken_at != Some(at)
+        {
+            self.woken_at = Some(at);
+            outputs.push(Output::WakeAt(at));
         }
     }
 }

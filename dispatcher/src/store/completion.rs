@@ -13,20 +13,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::change_log::{self, Change, EndpointChange};
+use angarium_entity::change_log::{self, Change};
 use angarium_entity::clock::SharedClock;
-use angarium_entity::endpoint::{self, Status as EndpointStatus};
+use angarium_entity::endpoint;
 use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt};
-use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ActiveEnum, ConnectionTrait, DbErr};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
 use super::database::is_connection_lost;
 use super::sql::{self, Field};
+use super::standing;
 use crate::actor::Hubs;
-use crate::report::{EndpointHold, Report};
+use crate::report::Report;
 
 /// Most results of a group.
 const GROUP_MAX: usize = 512;
@@ -39,6 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Recorded {
     pub(crate) endpoint_id: EndpointId,
     pub(crate) delivery_id: DeliveryId,
+    /// Whether the delivery is known to be final now.
+    pub(crate) is_final: bool,
     /// When it is tried again, if this result decided that.
     pub(crate) next_attempt_at: Option<Timestamp>,
     /// Nothing of it was written, since its delivery is gone: what it asked of the endpoint counts for nothing.
@@ -98,7 +99,13 @@ impl Committer {
         let (endpoint_id, delivery_id) = (report.job.endpoint_id, report.job.delivery_id);
         tracing::error!(%error, endpoint = %endpoint_id, delivery = %delivery_id, "the database refuses a result");
         if report.attempt.response_headers.is_none() && report.attempt.error_message.is_none() {
-            self.hubs.recorded([Recorded { endpoint_id, delivery_id, next_attempt_at: None, is_void: false }]);
+            self.hubs.recorded([Recorded {
+                endpoint_id,
+                delivery_id,
+                is_final: false,
+                next_attempt_at: None,
+                is_void: false,
+            }]);
             return None;
         }
         let attempt = attempt::Model {
@@ -119,7 +126,7 @@ impl Committer {
             group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         insert_attempts(&transaction, &counted).await?;
         let mut changes = changes_of(&counted, &applied);
-        let held = hold_endpoints(&transaction, &counted, now, &mut changes).await?;
+        let held = standing::apply(&transaction, &counted, &applied, now, &mut changes).await?;
         let changes = sql::append_changes(&transaction, now, changes).await?;
         transaction.commit().await?;
 
@@ -128,6 +135,7 @@ impl Committer {
             Recorded {
                 endpoint_id: report.job.endpoint_id,
                 delivery_id: report.job.delivery_id,
+                is_final: applied.is_some_and(Applied::is_final),
                 next_attempt_at: applied.and_then(|applied| applied.next_attempt_at),
                 is_void: applied.is_none(),
             }
@@ -145,13 +153,19 @@ impl Committer {
 
 /// What became of a result that counted.
 #[derive(Clone, Debug)]
-struct Applied {
+pub(super) struct Applied {
     /// Whether it decided the state.
-    decided: bool,
+    pub(super) decided: bool,
     /// The status of the delivery afterwards.
     status: String,
     /// When the delivery is due now, whoever decided that.
     next_attempt_at: Option<Timestamp>,
+}
+
+impl Applied {
+    fn is_final(&self) -> bool {
+        !matches!(self.status.as_str(), "PENDING" | "RETRYING")
+    }
 }
 
 /// Moves the deliveries. Answers what became of the results that counted.
@@ -307,38 +321,6 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
     let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
     let text = format!("INSERT INTO attempt ({names}) SELECT {names} FROM {source} AS new");
     db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
-}
-
-/// Suspends endpoints that answered 410 and holds those that asked to be left alone. Answers which, and adds what
-/// anybody can see of it to `changes`.
-async fn hold_endpoints(
-    db: &impl ConnectionTrait,
-    counted: &[&Report],
-    now: Timestamp,
-    changes: &mut HashMap<WorkspaceId, Vec<Change>>,
-) -> Result<Vec<EndpointId>, DbErr> {
-    let mut held = Vec::new();
-    for report in counted {
-        let Some(hold) = &report.hold else { continue };
-        let mut update = endpoint::Entity::update_many().filter(endpoint::Column::Id.eq(report.job.endpoint_id));
-        update = match hold {
-            EndpointHold::Until(until) => update
-                .col_expr(endpoint::Column::HeldUntil, Expr::value(*until))
-                .filter(endpoint::Column::HeldUntil.is_null().or(endpoint::Column::HeldUntil.lt(*until))),
-            EndpointHold::Suspended(reason) => update
-                .col_expr(endpoint::Column::Status, Expr::value(EndpointStatus::Suspended))
-                .col_expr(endpoint::Column::StatusReason, Expr::value(reason.clone()))
-                .col_expr(endpoint::Column::UpdatedAt, Expr::value(now))
-                .filter(endpoint::Column::Status.eq(EndpointStatus::Active)),
-        };
-        let is_changed = update.exec(db).await?.rows_affected > 0;
-        if is_changed && matches!(hold, EndpointHold::Suspended(_)) {
-            let change = EndpointChange::of_status(report.job.endpoint_id).into();
-            changes.entry(report.attempt.workspace_id).or_default().push(change);
-        }
-        held.push(report.job.endpoint_id);
-    }
-    Ok(held)
 }
 
 /// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
-use angarium_entity::delivery;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{Database, EndpointId, WorkspaceId, endpoint, event, signing_secret, subscription, workspace};
+use angarium_entity::{Database, EndpointId, WorkspaceId, endpoint, signing_secret, subscription, workspace};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
+use sea_orm::DbErr;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use self::page::Wanted;
 use super::database::is_connection_lost;
 use super::sql;
 use crate::actor::hub::PageRead;
 use crate::actor::{Hubs, JobMemory};
-use crate::job::Job;
 use crate::settings::Settings;
+
+mod page;
 
 /// Questions that are taken together.
 const BATCH_MAX: usize = 256;
@@ -35,8 +36,9 @@ const PAGE_BYTES_MAX: i64 = 1024 * 1024;
 pub(crate) enum Ask {
     /// The settings of an endpoint.
     Settings(EndpointId),
-    /// The front of its line and its due retries, at most `limit` of each.
-    Page { endpoint: EndpointId, shard: i32, limit: usize },
+    /// The front of its line and its due retries, at most `limit` of each. With `strict`, the retries stand in the line,
+    /// due or not.
+    Page { endpoint: EndpointId, shard: i32, limit: usize, strict: bool },
 }
 
 /// Answers until every actor is gone.
@@ -57,9 +59,9 @@ pub(crate) async fn run(
     while let Some(ask) = asks.recv().await {
         match ask {
             Ask::Settings(endpoint) => drop(settings.send(endpoint)),
-            Ask::Page { endpoint, shard, limit } => {
+            Ask::Page { endpoint, shard, limit, strict } => {
                 let pager = pager.clone();
-                answers.spawn(async move { pager.answer_page(endpoint, shard, limit).await });
+                answers.spawn(async move { pager.answer_page(endpoint, shard, limit, strict).await });
             }
         }
         while answers.try_join_next().is_some() {}
@@ -166,81 +168,18 @@ impl Pager {
         Ok(found)
     }
 
-    async fn answer_page(&self, endpoint: EndpointId, shard: i32, limit: usize) {
-        let page = self.persist(|| self.read_page(endpoint, shard, limit).boxed()).await;
+    async fn answer_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) {
+        let page = self.persist(|| self.read_page(endpoint, shard, limit, strict).boxed()).await;
         self.hubs.page(page.unwrap_or_else(|error| {
             tracing::error!(%error, %endpoint, "what waits for an endpoint does not read; the next sweep tries again");
             PageRead { endpoint, jobs: Vec::new(), full: false, next_due: None }
         }));
     }
 
-    async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize) -> Result<PageRead, DbErr> {
-        /// Deliveries of subscriptions that are switched off wait.
-        const PAGE: &str = "\
-            SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
-            SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
-            AND status = 'PENDING' AND next_attempt_at IS NULL \
-            AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
-            ORDER BY seq LIMIT $4) AS line \
-            UNION ALL \
-            SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND next_attempt_at <= $3 \
-            AND subscription_id NOT IN (SELECT id FROM subscription WHERE endpoint_id = $2 AND NOT enabled) \
-            ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-            JOIN event ON event.id = page.event_id";
-        const NEXT_DUE: &str = "\
-            SELECT next_attempt_at FROM delivery WHERE endpoint_id = $1 AND next_attempt_at > $2 \
-            ORDER BY next_attempt_at LIMIT 1";
-        let (db, now) = (self.db.read(), self.clock.now());
-        let query =
-            |text, values: Vec<sea_orm::Value>| Statement::from_sql_and_values(db.get_database_backend(), text, values);
-        let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = vec![shard.into(), endpoint.into(), now.into(), rows_max.into()];
-        let found = db.query_all_raw(query(PAGE, values)).await?;
-        let next_due = match db.query_one_raw(query(NEXT_DUE, vec![endpoint.into(), now.into()])).await? {
-            Some(row) => row.try_get("", "next_attempt_at")?,
-            None => None,
-        };
-
+    async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) -> Result<PageRead, DbErr> {
         // At a start every endpoint asks at once, before the jobs of any are in memory.
         let bytes_max = if self.memory.is_full() { 0 } else { PAGE_BYTES_MAX };
-        let mut sized: Vec<(delivery::Model, i64)> = Vec::with_capacity(found.len());
-        for row in &found {
-            let bytes = row.try_get::<i32>("", "payload_bytes")?;
-            sized.push((delivery::Model::from_query_result(row, "")?, i64::from(bytes)));
-        }
-        let rows = front(sized, bytes_max);
-        let in_line = rows.iter().filter(|row| row.next_attempt_at.is_none()).count();
-        let full = rows.len() < found.len() || in_line >= limit || rows.len() - in_line >= limit;
-
-        let mut events: Vec<_> = rows.iter().map(|row| row.event_id.0).collect();
-        events.sort_unstable();
-        events.dedup();
-        let events: Vec<event::Model> = sql::find_by_uuids(db, "event", "id", events).await?;
-        let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
-        let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
-        Ok(PageRead { endpoint, jobs, full, next_due })
-    }
-}
-
-/// What fits into `bytes_max`, at least one: the line in its order and the due by their time, each a front of its own,
-/// taken in turn by who has been ready longest, so that neither starves the other.
-fn front(rows: Vec<(delivery::Model, i64)>, bytes_max: i64) -> Vec<delivery::Model> {
-    let (mut line, mut due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(row, _)| row.next_attempt_at.is_none());
-    line.sort_unstable_by_key(|(row, _)| row.seq);
-    due.sort_unstable_by_key(|(row, _)| row.next_attempt_at);
-    let (mut line, mut due) = (line.into_iter().peekable(), due.into_iter().peekable());
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    loop {
-        let is_line_first = match (line.peek(), due.peek()) {
-            (Some((head, _)), Some((first, _))) => Some(head.created_at) < first.next_attempt_at,
-            (head, _) => head.is_some(),
-        };
-        let Some((row, size)) = (if is_line_first { line.next() } else { due.next() }) else { return taken };
-        bytes += size;
-        if bytes > bytes_max && !taken.is_empty() {
-            return taken;
-        }
-        taken.push(row);
+        page::read(self.db.read(), Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now()).await
     }
 }
 

@@ -27,7 +27,13 @@ pub(crate) async fn retry(
     if event::Entity::find_by_id(before.event_id).one(&transaction).await?.is_none() {
         return Err(RetryError::NotRetryable("without its payload, which retention removed"));
     }
+    // What was final comes back as the last in its line; what is still open keeps its place.
+    let seq = match before.status.is_open() {
+        true => before.seq,
+        false => sql::take_place(&transaction).await?,
+    };
     let moved = delivery::Entity::update_many()
+        .col_expr(delivery::Column::Seq, Expr::value(seq))
         .col_expr(delivery::Column::Status, Expr::value(next.status()))
         .col_expr(delivery::Column::StatusReason, Expr::value(Option::<String>::None))
         .col_expr(delivery::Column::NextAttemptAt, Expr::value(next.next_attempt_at()))
@@ -61,6 +67,7 @@ pub(crate) async fn retry(
         completed_at: None,
         round: before.round + 1,
         round_attempts: 0,
+        seq,
         updated_at: now,
         ..before
     };

@@ -272,6 +272,17 @@ async fn take_places(db: &impl ConnectionTrait, count: usize) -> Result<i64, DbE
     Ok(last - count + 1)
 }
 
+/// Takes one place at the end of publish order.
+pub(crate) async fn take_place(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    match db.get_database_backend() {
+        DbBackend::Postgres => {
+            let next = Statement::from_string(DbBackend::Postgres, "SELECT nextval('delivery_seq') AS value");
+            one(db.query_one_raw(next).await?)?.try_get("", "value")
+        }
+        _ => take_places(db, 1).await,
+    }
+}
+
 fn one(row: Option<QueryResult>) -> Result<QueryResult, DbErr> {
     row.ok_or_else(|| DbErr::RecordNotFound("the sequence of deliveries has no row".to_owned()))
 }

@@ -1,6 +1,6 @@
 //! Finds in the rows what memory has lost or never had: after a start, a crash, a full mailbox.
 //!
-//! Ready   endpoints with somebody in their line.
+//! Ready   endpoints with somebody in their line, unless it is STRICT and stands behind a retry, which is found when due.
 //! Due     endpoints with something that waits for a time, and the earliest of these times, for the wheels of the hubs.
 //! Both queries skip from endpoint to endpoint in an index: their cost is the number of endpoints for which something
 //! waits, not of what waits, and no endpoint's backlog hides another's. Together they bound the lateness of anything
@@ -38,7 +38,9 @@ const READY: &str = "\
     AND d.shard > spot.shard ORDER BY d.shard, d.endpoint_id LIMIT 1)) \
     FROM spot WHERE spot.shard IS NOT NULL) \
     SELECT spot.endpoint_id FROM spot JOIN endpoint AS e ON e.id = spot.endpoint_id \
-    WHERE e.status = 'ACTIVE' AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $1)";
+    WHERE e.status = 'ACTIVE' AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $1) \
+    AND NOT (e.ordering = 'STRICT' AND EXISTS (SELECT 1 FROM delivery AS d \
+    WHERE d.endpoint_id = e.id AND d.status = 'RETRYING'))";
 
 const DUE: &str = "\
     WITH RECURSIVE spot (endpoint_id) AS (\

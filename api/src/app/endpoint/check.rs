@@ -8,7 +8,7 @@ use angarium_entity::endpoint::{Header, Headers, TIMEOUT};
 
 use super::{
     AppState, DESCRIPTION_LEN_MAX, Draft, Duration, ErrorCode, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, NAME_LEN_MAX,
-    NewEndpoint, Ordering, Path, Problems, SecretError, SignatureScheme, SigningSecret, TIMEOUT_RANGE,
+    NewEndpoint, Ordering, Path, Problems, RATE_LIMIT_MAX, SecretError, SignatureScheme, SigningSecret, TIMEOUT_RANGE,
 };
 use crate::app::duration;
 
@@ -20,6 +20,7 @@ impl Draft {
         let url = check_url(state, &field.at("url"), &self.url, problems);
         let headers = check_headers(&field.at("headers"), &self.headers, problems);
         let max_in_flight = check_in_flight(&field.at("maxInFlight"), self.ordering, self.max_in_flight, problems);
+        let rate_limit = check_rate_limit(&field.at("rateLimitPerSecond"), self.rate_limit, problems);
         let timeout = match self.timeout {
             Some(text) => check_timeout(&field.at("timeout"), &text, problems),
             None => Some(TIMEOUT),
@@ -33,6 +34,8 @@ impl Draft {
             body_format: self.body_format,
             ordering: self.ordering,
             max_in_flight: max_in_flight?,
+            on_exhausted: self.on_exhausted,
+            rate_limit: rate_limit?,
             timeout: timeout?,
             secret: secret?,
         })
@@ -113,12 +116,28 @@ pub(super) fn check_in_flight(
 ) -> Option<i32> {
     let most = i32::from(IN_FLIGHT_MAX);
     match (ordering, given) {
-        (Ordering::Fifo, None | Some(1)) => return Some(1),
-        (Ordering::Fifo, Some(_)) => problems.add(ErrorCode::Invalid, field, "is more than 1 only with ordering NONE"),
+        (Ordering::Fifo | Ordering::Strict, None | Some(1)) => return Some(1),
+        (Ordering::Fifo | Ordering::Strict, Some(_)) => {
+            problems.add(ErrorCode::Invalid, field, "is more than 1 only with ordering NONE")
+        }
         (Ordering::None, None) => return Some(IN_FLIGHT_DEFAULT),
         (Ordering::None, Some(given)) if (1..=most).contains(&given) => return Some(given),
         (Ordering::None, Some(_)) => problems.add(ErrorCode::Invalid, field, format!("is not from 1 to {most}")),
     }
+    None
+}
+
+/// The outer option is whether it can go on, the inner one the limit.
+#[expect(clippy::option_option, reason = "two questions, answered once and taken apart at once")]
+pub(super) fn check_rate_limit(
+    field: &Path,
+    given: Option<i32>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Option<i32>> {
+    if given.is_none_or(|given| (1..=RATE_LIMIT_MAX).contains(&given)) {
+        return Some(given);
+    }
+    problems.add(ErrorCode::Invalid, field, format!("is not from 1 to {RATE_LIMIT_MAX}"));
     None
 }
 
@@ -181,6 +200,17 @@ mod tests {
         assert_eq!(told(|field, told| check_in_flight(field, Ordering::None, Some(64), told)), Ok(64));
         for wrong in [0, 65, -1] {
             assert!(told(|field, told| check_in_flight(field, Ordering::None, Some(wrong), told)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_is_from_1_to_10000_or_absent() {
+        for right in [None, Some(1), Some(10_000)] {
+            assert_eq!(told(|field, told| check_rate_limit(field, right, told)), Ok(right));
+        }
+        for wrong in [0, -1, 10_001] {
+            let refused = told(|field, told| check_rate_limit(field, Some(wrong), told));
+            assert_eq!(refused, Err(vec![ErrorCode::Invalid]));
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, EndpointChange};
-use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, TIMEOUT};
+use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, StrictExhaustion, TIMEOUT};
 use angarium_entity::endpoint_revision;
 use angarium_entity::signing_secret::{self, SigningSecret};
 use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
 
-use super::check::{check_headers, check_in_flight, check_secret, check_timeout, check_url};
+use super::check::{check_headers, check_in_flight, check_rate_limit, check_secret, check_timeout, check_url};
 use super::rotate::retire;
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
@@ -33,6 +33,10 @@ pub struct Patch {
     pub ordering: Change<Ordering>,
     /// Most requests in flight at once.
     pub max_in_flight: Change<i32>,
+    /// What a STRICT line does when its head fails for good.
+    pub on_exhausted: Change<StrictExhaustion>,
+    /// Most requests per second.
+    pub rate_limit: Change<i32>,
     /// Time allowed for one request, in ISO 8601.
     pub timeout: Change<String>,
     /// How requests are signed.
@@ -128,6 +132,8 @@ impl Patch {
             other => other.on(None),
         };
         let max_in_flight = check_in_flight(&field.at("maxInFlight"), ordering, max_in_flight, problems);
+        let rate_limit = self.rate_limit.on(before.rate_limit_per_second);
+        let rate_limit = check_rate_limit(&field.at("rateLimitPerSecond"), rate_limit, problems);
         let timeout_ms = match self.timeout {
             Change::Keep => Some(before.timeout_ms),
             Change::Clear => Some(millis(TIMEOUT)),
@@ -142,7 +148,9 @@ impl Patch {
             headers: headers?,
             body_format: self.body_format.or_default(before.body_format, BodyFormat::Envelope),
             ordering,
+            on_exhausted: self.on_exhausted.or_default(before.on_exhausted, StrictExhaustion::Skip),
             max_in_flight: max_in_flight?,
+            rate_limit_per_second: rate_limit?,
             timeout_ms: timeout_ms?,
             signature_scheme,
             ..before.clone()
@@ -200,7 +208,9 @@ impl Checked {
         changed.headers = Set(after.headers);
         changed.body_format = Set(after.body_format);
         changed.ordering = Set(after.ordering);
+        changed.on_exhausted = Set(after.on_exhausted);
         changed.max_in_flight = Set(after.max_in_flight);
+        changed.rate_limit_per_second = Set(after.rate_limit_per_second);
         changed.timeout_ms = Set(after.timeout_ms);
         changed.signature_scheme = Set(after.signature_scheme);
         changed.version = Set(version);

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::enums::{DeliveryStatus, DeliveryTrigger};
 use super::{DeliveryAttempt, Event, WebhookEndpoint, WebhookSubscription};
-use crate::app::delivery::{HoldReason, held_by};
+use crate::app::delivery::{Around, HoldReason, held_by};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::node;
 use crate::graphql::page::{DeliveryAttemptConnection, Listing, Ordering, PageArgs};
@@ -99,7 +99,20 @@ impl Delivery {
         async {
             let (endpoint, subscription) =
                 futures_util::future::try_join(self.load_endpoint(ctx), self.load_subscription(ctx)).await?;
-            let hold = held_by(&self.0, endpoint.as_ref(), subscription.as_ref(), ctx.app()?.now());
+            let loaders = ctx.loaders()?;
+            let (mut front, mut limited_until, mut in_flight) = (None, None, false);
+            if let Some(endpoint) = &endpoint {
+                in_flight = loaders.in_flight(endpoint.id, self.0.id).await?;
+                if endpoint.ordering == endpoint::Ordering::Strict {
+                    front = Some(loaders.front(endpoint.id, endpoint.shard).await?);
+                }
+                if endpoint.rate_limit_per_second.is_some() {
+                    limited_until = loaders.limited_until(endpoint.id).await?;
+                }
+            }
+            let (endpoint, subscription) = (endpoint.as_ref(), subscription.as_ref());
+            let around = Around { endpoint, subscription, front, limited_until, in_flight };
+            let hold = held_by(&self.0, around, ctx.app()?.now());
             Ok(hold.map(|hold| DeliveryHold { reason: hold.reason, until: hold.until.map(Into::into) }))
         }
         .await

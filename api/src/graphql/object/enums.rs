@@ -61,6 +61,20 @@ pub(crate) enum DeliveryOrdering {
     Fifo,
     /// No order; up to `maxInFlight` at once.
     None,
+    /// Publish order kept to the end: a delivery starts only when the one before it reached a final status. Scheduled
+    /// events, deliveries retried by hand and replays join at the end of the line when they are due; a test skips it, and
+    /// deliveries of a disabled subscription step out of it.
+    Strict,
+}
+
+/// What a STRICT endpoint does when the head of its line fails for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint::StrictExhaustion")]
+pub(crate) enum StrictExhaustion {
+    /// Pause the endpoint until its owner decides.
+    Pause,
+    /// Go on with the next.
+    Skip,
 }
 
 /// How requests are signed.

@@ -5,7 +5,7 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::endpoint;
 use async_graphql::{Context, ID, Object, Result};
 
-use super::enums::{DeliveryOrdering, WebhookBodyFormat, WebhookEndpointStatus};
+use super::enums::{DeliveryOrdering, StrictExhaustion, WebhookBodyFormat, WebhookEndpointStatus};
 use super::{HttpHeader, WebhookSigning, Workspace};
 use crate::app::{AppError, delivery};
 use crate::graphql::context::CallContext as _;
@@ -97,9 +97,19 @@ impl WebhookEndpoint {
             .transpose()
     }
 
+    /// What a STRICT endpoint does when the head of its line fails for good.
+    async fn on_exhausted(&self) -> StrictExhaustion {
+        self.0.on_exhausted.into()
+    }
+
     /// In which order deliveries go out.
     async fn ordering(&self) -> DeliveryOrdering {
         self.0.ordering.into()
+    }
+
+    /// Largest number of requests per second, first attempts and retries; null for no limit.
+    async fn rate_limit_per_second(&self) -> Option<i32> {
+        self.0.rate_limit_per_second
     }
 
     /// How requests are signed. Never contains the secret.

@@ -66,11 +66,11 @@ impl Handler<ResultsRecorded> for Hub {
     type Result = ();
 
     fn handle(&mut self, ResultsRecorded(results): ResultsRecorded, ctx: &mut Self::Context) {
-        for Recorded { endpoint_id, delivery_id, next_attempt_at, is_void } in results {
+        for Recorded { endpoint_id, delivery_id, is_final, next_attempt_at, is_void } in results {
             if is_void {
                 self.tell_awake(endpoint_id, Input::Void);
             }
-            self.tell_awake(endpoint_id, Input::Recorded(delivery_id));
+            self.tell_awake(endpoint_id, Input::Recorded { delivery: delivery_id, is_final });
             if let Some(at) = next_attempt_at {
                 self.wheel.set(at, endpoint_id);
             }

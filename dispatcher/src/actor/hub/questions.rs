@@ -1,7 +1,7 @@
 //! Questions to a hub, and the order to end.
 
 use actix::prelude::*;
-use angarium_entity::DeliveryId;
+use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::{Hub, HubReport};
@@ -36,6 +36,19 @@ impl Handler<AreInFlight> for Hub {
 
     fn handle(&mut self, AreInFlight(deliveries): AreInFlight, _: &mut Self::Context) -> Self::Result {
         deliveries.into_iter().map(|delivery| self.shared.is_in_flight(delivery)).collect()
+    }
+}
+
+/// Until when does each of these wait for its rate limit?
+#[derive(Message)]
+#[rtype(result = "Vec<Option<Timestamp>>")]
+pub(crate) struct LimitedUntil(pub(crate) Vec<EndpointId>);
+
+impl Handler<LimitedUntil> for Hub {
+    type Result = Vec<Option<Timestamp>>;
+
+    fn handle(&mut self, LimitedUntil(endpoints): LimitedUntil, _: &mut Self::Context) -> Self::Result {
+        endpoints.into_iter().map(|endpoint| self.shared.limited_until(endpoint)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine against a small world: rows that change, hints that come late, reads that see an older state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use angarium_entity::{EndpointId, EventId, SubscriptionId, WorkspaceId, event};
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const FIFO: Rules = Rules { ordering: Ordering::Fifo, max_in_flight: 1, hold: Hold::No };
+const STRICT: Rules = Rules { ordering: Ordering::Strict, ..FIFO };
+const FIFO: Rules = Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No };
 
 pub(super) fn job(seq: i64) -> Job {
     let event = event::Model {
@@ -86,8 +88,12 @@ impl World {
     }
 
     fn finish(&mut self, job: &Job) {
+        self.end(job, true);
+    }
+
+    fn end(&mut self, job: &Job, is_final: bool) {
         self.give(Input::Finished { delivery: job.delivery_id, hold: None });
-        self.give(Input::Recorded(job.delivery_id));
+        self.give(Input::Recorded { delivery: job.delivery_id, is_final });
     }
 
     /// Finishes whatever is started until nothing starts any more; answers the places in the order of starting.
@@ -113,7 +119,7 @@ fn fifo_sends_one_at_a_time_in_publish_order() {
 
 #[test]
 fn without_order_as_many_run_as_are_allowed() {
-    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 3, hold: Hold::No });
+    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 3, rate_limit: None, hold: Hold::No });
     world.give(Input::Arrived((1..=5).map(job).collect()));
     assert_eq!(world.started.len(), 3);
     let first = world.started.remove(0);
@@ -147,7 +153,7 @@ fn what_does_not_fit_into_memory_is_read_from_the_rows_in_order() {
         places.push(done.seq);
         world.give(Input::Finished { delivery: done.delivery_id, hold: None });
         rows.remove(&done.seq);
-        world.give(Input::Recorded(done.delivery_id));
+        world.give(Input::Recorded { delivery: done.delivery_id, is_final: true });
         if let Some(limit) = world.reads.pop() {
             let jobs: Vec<_> = rows.values().take(limit).cloned().collect();
             let full = jobs.len() == limit;
@@ -212,7 +218,7 @@ fn a_retry_by_hand_whose_last_result_is_not_confirmed_yet_is_read_from_the_rows(
     world.started.clear();
     world.give(Input::Finished { delivery: failed.delivery_id, hold: None });
     world.give(Input::Changed(failed.delivery_id));
-    world.give(Input::Recorded(failed.delivery_id));
+    world.give(Input::Recorded { delivery: failed.delivery_id, is_final: true });
     world.give(Input::Page { jobs: vec![], full: false });
     let again = Job { status: Status::Retrying, timed: true, attempt_count: 1, ..failed };
     if !world.reads.is_empty() {
@@ -230,7 +236,7 @@ fn while_held_nothing_starts_and_afterwards_the_rows_are_read_again() {
     world.started.clear();
     let until = NOW + Duration::from_secs(60);
     world.give(Input::Finished { delivery: asked.delivery_id, hold: Some(Hold::Until(until)) });
-    world.give(Input::Recorded(asked.delivery_id));
+    world.give(Input::Recorded { delivery: asked.delivery_id, is_final: true });
     world.give(Input::Arrived(vec![job(3)]));
     assert!(world.started.is_empty() && world.machine.waiting_bytes() == 0);
     assert_eq!(world.wake_at, Some(until));
@@ -263,7 +269,7 @@ fn too_many_results_that_are_not_durable_stop_the_line() {
         unrecorded.push(job);
     }
     assert_eq!(unrecorded.len(), UNRECORDED_MAX);
-    world.give(Input::Recorded(unrecorded[0].delivery_id));
+    world.give(Input::Recorded { delivery: unrecorded[0].delivery_id, is_final: true });
     assert_eq!(world.started.len(), 1);
 }
 
@@ -317,4 +323,89 @@ fn while_new_rules_are_being_read_nothing_starts_by_the_old_ones() {
     world.give(Input::Configured(FIFO));
     world.give(Input::Page { jobs: vec![job(1)], full: false });
     assert_eq!(world.started.len(), 2);
+}
+
+#[test]
+fn a_strict_line_waits_for_its_head_to_be_final_and_its_end_durable() {
+    let mut world = World::new(STRICT);
+    let jobs: Vec<_> = (1..=3).map(job).collect();
+    world.give(Input::Arrived(jobs.clone()));
+    let head = world.started.remove(0);
+    world.give(Input::Finished { delivery: head.delivery_id, hold: None });
+    assert!(world.started.is_empty(), "its end is not durable");
+    world.give(Input::Recorded { delivery: head.delivery_id, is_final: false });
+    let until = NOW + Duration::from_secs(5);
+    let failed = Job { ready_at: until, timed: true, status: Status::Retrying, round_attempts: 1, ..head };
+    world.give(Input::Page { jobs: vec![jobs[1].clone(), jobs[2].clone(), failed.clone()], full: false });
+    assert!(world.started.is_empty() && world.machine.waiting_bytes() == 0 && world.machine.is_idle(NOW));
+    assert_eq!(world.wake_at, Some(until));
+    world.now = until;
+    world.give(Input::Tick);
+    world.give(Input::Page { jobs: vec![jobs[1].clone(), jobs[2].clone(), failed], full: false });
+    assert_eq!(world.run(), [1, 2, 3]);
+}
+
+#[test]
+fn what_stands_in_a_strict_line_again_keeps_its_place_and_what_is_scheduled_joins_when_due() {
+    let mut world = World::new(STRICT);
+    let by_hand = Job { round_attempts: 0, seq: 4, ..retry(NOW) };
+    let scheduled = Job { timed: true, ready_at: NOW + Duration::from_secs(1), ..job(2) };
+    let later = Job { ready_at: NOW + Duration::from_secs(2), ..job(5) };
+    let begun = Job { seq: 9, ..retry(NOW) };
+    world.give(Input::Kicked);
+    world.now = NOW + Duration::from_secs(3);
+    world.give(Input::Page { jobs: vec![job(3), later, by_hand, begun, scheduled], full: false });
+    assert_eq!(world.run(), [9, 3, 4, 2, 5]);
+}
+
+#[test]
+fn a_change_to_the_head_of_a_strict_line_frees_the_line() {
+    let mut world = World::new(STRICT);
+    let head = Job { seq: 1, ..retry(NOW + Duration::from_secs(60)) };
+    world.give(Input::Kicked);
+    world.give(Input::Page { jobs: vec![head.clone(), job(2)], full: false });
+    assert!(world.started.is_empty());
+    world.give(Input::Changed(head.delivery_id));
+    world.give(Input::Page { jobs: vec![job(2)], full: false });
+    assert_eq!(world.run(), [2]);
+}
+
+#[test]
+fn a_test_event_skips_a_strict_line_that_waits_for_its_head() {
+    let mut world = World::new(STRICT);
+    world.give(Input::Kicked);
+    world.give(Input::Page { jobs: vec![retry(NOW + Duration::from_secs(60))], full: false });
+    world.give(Input::Express(job(7)));
+    assert_eq!(world.run(), [7]);
+}
+
+#[test]
+fn an_endpoint_that_becomes_strict_waits_for_all_that_was_begun_before() {
+    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 2, ..FIFO });
+    world.give(Input::Arrived((1..=4).map(job).collect()));
+    let [one, two] = [world.started.remove(0), world.started.remove(0)];
+    world.give(Input::Configured(STRICT));
+    world.give(Input::Page {
+        jobs: [one.clone(), two.clone()].into_iter().chain((3..=4).map(job)).collect(),
+        full: false,
+    });
+    world.finish(&one);
+    assert!(world.started.is_empty());
+    world.finish(&two);
+    assert_eq!(world.run(), [3, 4]);
+}
+
+#[test]
+fn a_rate_limit_lets_so_many_start_in_a_second_and_wakes_the_endpoint_for_the_next() {
+    let mut world = World::new(Rules { rate_limit: Some(2), ..FIFO });
+    world.give(Input::Arrived((1..=5).map(job).collect()));
+    assert_eq!(world.run(), [1, 2]);
+    let next = NOW + Duration::from_secs(1);
+    assert_eq!((world.wake_at, world.machine.limited_until(NOW)), (Some(next), Some(next)));
+    assert!(!world.machine.is_idle(NOW), "memory waits");
+    world.now = next;
+    world.give(Input::Tick);
+    assert_eq!(world.run(), [3, 4]);
+    world.give(Input::Express(job(9)));
+    assert_eq!(world.run(), [9], "a test waits for nothing");
 }

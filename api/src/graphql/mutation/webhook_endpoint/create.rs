@@ -6,7 +6,7 @@ use crate::app::endpoint::{Created, Draft, create};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::mutation::payload;
 use crate::graphql::object::WebhookEndpoint;
-use crate::graphql::object::enums::{DeliveryOrdering, WebhookBodyFormat, WebhookSignatureScheme};
+use crate::graphql::object::enums::{DeliveryOrdering, StrictExhaustion, WebhookBodyFormat, WebhookSignatureScheme};
 use crate::graphql::object::user_error::WebhookEndpointUserError;
 use crate::graphql::scalar::{Duration, Url};
 
@@ -50,9 +50,14 @@ pub(crate) struct WebhookEndpointCreateInput {
     max_in_flight: Option<i32>,
     /// Display name, 1-256 characters.
     name: Option<String>,
+    /// What a STRICT endpoint does when the head of its line fails for good.
+    #[graphql(default_with = "StrictExhaustion::Skip")]
+    on_exhausted: StrictExhaustion,
     /// In which order deliveries go out.
     #[graphql(default_with = "DeliveryOrdering::Fifo")]
     ordering: DeliveryOrdering,
+    /// Largest number of requests per second, 1-10000; no limit when absent. No second ever sees more.
+    rate_limit_per_second: Option<i32>,
     /// Signing; absent uses STANDARD_WEBHOOKS with a generated secret.
     signing: Option<WebhookSigningInput>,
     /// Time allowed for one request, 1-60 seconds.
@@ -76,6 +81,8 @@ impl From<WebhookEndpointCreateInput> for Draft {
             body_format: input.body_format.into(),
             ordering: input.ordering.into(),
             max_in_flight: input.max_in_flight,
+            on_exhausted: input.on_exhausted.into(),
+            rate_limit: input.rate_limit_per_second,
             timeout: Some(input.timeout.0),
             scheme: scheme.into(),
             secret,

@@ -8,7 +8,7 @@ use crate::app::endpoint::{Patch, SigningDraft, update};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::mutation::payload;
 use crate::graphql::object::WebhookEndpoint;
-use crate::graphql::object::enums::{DeliveryOrdering, WebhookBodyFormat};
+use crate::graphql::object::enums::{DeliveryOrdering, StrictExhaustion, WebhookBodyFormat};
 use crate::graphql::object::user_error::WebhookEndpointUserError;
 use crate::graphql::scalar::{Duration, Url};
 
@@ -26,8 +26,12 @@ pub(crate) struct WebhookEndpointUpdateInput {
     max_in_flight: MaybeUndefined<i32>,
     /// Display name, 1-256 characters.
     name: MaybeUndefined<String>,
+    /// What a STRICT endpoint does when the head of its line fails for good; null for SKIP.
+    on_exhausted: MaybeUndefined<StrictExhaustion>,
     /// In which order deliveries go out; null for FIFO.
     ordering: MaybeUndefined<DeliveryOrdering>,
+    /// Largest number of requests per second, 1-10000; null for no limit.
+    rate_limit_per_second: MaybeUndefined<i32>,
     /// Another signature scheme or secret; replaces both at once, without overlap. The secret must be given: use
     /// `webhookEndpointSecretRotate` to have one generated. Cannot be null.
     signing: MaybeUndefined<WebhookSigningInput>,
@@ -49,6 +53,8 @@ impl From<WebhookEndpointUpdateInput> for Patch {
             body_format: Change::from(input.body_format).map(Into::into),
             ordering: Change::from(input.ordering).map(Into::into),
             max_in_flight: input.max_in_flight.into(),
+            on_exhausted: Change::from(input.on_exhausted).map(Into::into),
+            rate_limit: input.rate_limit_per_second.into(),
             timeout: Change::from(input.timeout).map(|timeout| timeout.0),
             signing: Change::from(input.signing).map(signing),
         }
