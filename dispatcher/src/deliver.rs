@@ -12,10 +12,10 @@ use futures_util::FutureExt as _;
 
 use crate::classify::{self, Verdict};
 use crate::job::Job;
+use crate::render::{self, Head};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
 use crate::transport::{Answer, Failure, Request, Transport};
-use crate::{render, signature};
 
 const GONE: &str = "The endpoint answered 410 Gone: it wants no more deliveries. Resume it to try again.";
 
@@ -29,15 +29,18 @@ pub(crate) async fn deliver_once(
     let started_at = clock.now();
     let started = Instant::now();
     let body = render::body(settings.body_format, &job.event);
-    let secrets = settings.secrets_at(started_at);
-    let signature = (!secrets.is_empty())
-        .then(|| signature::standard_webhooks(&secrets, &job.event.id.to_string(), started_at.seconds(), &body));
-    let request = Request {
-        url: settings.url.clone(),
-        headers: render::headers(&job.event, &settings.headers, started_at, signature.as_deref()),
-        body,
-        timeout: settings.timeout,
+    let signature = settings.signer.sign(&job.event.id.to_string(), started_at, &body);
+    let head = Head {
+        event: &job.event,
+        url: &settings.url,
+        body_format: settings.body_format,
+        body_len: body.len(),
+        own: &settings.headers,
+        started_at,
+        scheme: settings.signature_scheme,
+        signature: signature.as_deref(),
     };
+    let request = Request { url: settings.url.clone(), headers: head.headers(), body, timeout: settings.timeout };
     let Ok(answered) = AssertUnwindSafe(transport.send(&request)).catch_unwind().await else {
         tracing::error!(delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
         return None;

@@ -40,7 +40,7 @@ pub mod render;
 mod report;
 pub mod runtime;
 mod settings;
-mod signature;
+pub mod signature;
 mod store;
 mod transport;
 

@@ -1,47 +1,95 @@
 //! What a request says: its body and headers. The same for the first sending and for showing it a year later.
 
-use angarium_entity::endpoint::{BodyFormat, Headers};
+use angarium_entity::endpoint::{BodyFormat, Headers, SignatureScheme};
 use angarium_entity::{Timestamp, event};
+use url::Url;
 
 /// `user-agent` of every request.
 pub const USER_AGENT: &str = concat!("Angarium/", env!("CARGO_PKG_VERSION"));
-/// Header that carries the signature, or signatures during a rotation.
-pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 /// The body, byte for byte as it is signed and sent. The payload goes in as it was published, never encoded again.
 pub fn body(format: BodyFormat, event: &event::Model) -> String {
+    let (event_type, time, payload) = (&event.event_type, event.occurred_at, &event.payload);
+    // Nothing that goes in here has a character that JSON escapes.
     match format {
-        BodyFormat::Raw => event.payload.clone(),
-        // An event type has no character that JSON escapes.
-        BodyFormat::Envelope => {
-            format!(r#"{{"type":"{}","timestamp":"{}","data":{}}}"#, event.event_type, event.occurred_at, event.payload)
-        }
+        BodyFormat::Raw => payload.clone(),
+        BodyFormat::Envelope => format!(r#"{{"type":"{event_type}","timestamp":"{time}","data":{payload}}}"#),
+        BodyFormat::CloudEvents => format!(
+            r#"{{"specversion":"1.0","id":"{}","source":"urn:uuid:{}","type":"{event_type}","time":"{time}","datacontenttype":"application/json","data":{payload}}}"#,
+            event.id, event.workspace_id.0,
+        ),
     }
 }
 
-/// The headers in the order in which they are sent; `host` and `content-length` are the HTTP client's.
-pub fn headers(
-    event: &event::Model,
-    endpoint_headers: &Headers,
-    started_at: Timestamp,
-    signature: Option<&str>,
-) -> Vec<(String, String)> {
-    let own = [
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("webhook-id", event.id.to_string()),
-        ("webhook-timestamp", started_at.seconds().to_string()),
-        ("webhook-event-type", event.event_type.clone()),
-    ];
-    own.into_iter()
-        .chain(signature.map(|signature| (SIGNATURE_HEADER, signature.to_owned())))
-        .map(|(name, value)| (name.to_owned(), value))
-        .chain(endpoint_headers.0.iter().map(|header| (header.name.clone(), header.value.clone())))
-        .collect()
+/// The header that carries the signature, or signatures during a rotation.
+pub fn signature_header(scheme: SignatureScheme) -> Option<&'static str> {
+    match scheme {
+        SignatureScheme::None => None,
+        SignatureScheme::Ed25519 | SignatureScheme::StandardWebhooks | SignatureScheme::TwoSecret => {
+            Some("webhook-signature")
+        }
+        SignatureScheme::Github => Some("x-hub-signature-256"),
+        SignatureScheme::Shopify => Some("x-shopify-hmac-sha256"),
+        SignatureScheme::Stripe => Some("stripe-signature"),
+    }
+}
+
+/// What the headers of a request are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// What it tells of.
+    pub event: &'a event::Model,
+    /// Where it goes.
+    pub url: &'a Url,
+    /// What the body looks like.
+    pub body_format: BodyFormat,
+    /// Bytes of the body.
+    pub body_len: usize,
+    /// Extra headers of the endpoint.
+    pub own: &'a Headers,
+    /// When the attempt started.
+    pub started_at: Timestamp,
+    /// How it is signed.
+    pub scheme: SignatureScheme,
+    /// The signature.
+    pub signature: Option<&'a str>,
+}
+
+impl Head<'_> {
+    /// All headers, in the order in which they are sent. The HTTP client adds none of its own.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let accept = (!self.own.0.iter().any(|header| header.name == "accept")).then_some(("accept", "*/*".to_owned()));
+        let content_type = match self.body_format {
+            BodyFormat::CloudEvents => "application/cloudevents+json; charset=utf-8",
+            BodyFormat::Envelope | BodyFormat::Raw => "application/json",
+        };
+        let ours = [
+            ("content-type", content_type.to_owned()),
+            ("content-length", self.body_len.to_string()),
+            ("user-agent", USER_AGENT.to_owned()),
+            ("webhook-id", self.event.id.to_string()),
+            ("webhook-timestamp", self.started_at.seconds().to_string()),
+            ("webhook-event-type", self.event.event_type.clone()),
+        ];
+        let signature = signature_header(self.scheme).zip(self.signature).map(|(name, value)| (name, value.to_owned()));
+        std::iter::once(("host", host(self.url)))
+            .chain(accept)
+            .chain(ours)
+            .chain(signature)
+            .map(|(name, value)| (name.to_owned(), value))
+            .chain(self.own.0.iter().map(|header| (header.name.clone(), header.value.clone())))
+            .collect()
+    }
+}
+
+fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use angarium_entity::endpoint::Header;
     use angarium_entity::json::StringList;
     use angarium_entity::{EventId, WorkspaceId};
 
@@ -63,23 +111,53 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_holds_the_payload_to_the_letter() {
+    fn every_format_holds_the_payload_to_the_letter() {
         let payload = r#"{"z": 1.0, "a":12345678901234567890123}"#;
+        let event = event(payload);
         assert_eq!(
-            body(BodyFormat::Envelope, &event(payload)),
+            body(BodyFormat::Envelope, &event),
             format!(r#"{{"type":"sms.outbound","timestamp":"2021-02-25T15:02:10.250Z","data":{payload}}}"#)
         );
-        assert_eq!(body(BodyFormat::Raw, &event(payload)), payload);
+        assert_eq!(body(BodyFormat::Raw, &event), payload);
+        let (id, workspace) = (event.id, event.workspace_id.0);
+        assert_eq!(
+            body(BodyFormat::CloudEvents, &event),
+            format!(
+                r#"{{"specversion":"1.0","id":"{id}","source":"urn:uuid:{workspace}","type":"sms.outbound","time":"2021-02-25T15:02:10.250Z","datacontenttype":"application/json","data":{payload}}}"#
+            )
+        );
     }
 
     #[test]
     fn headers_name_the_event_and_the_second_of_the_attempt() {
-        let event = event("{}");
-        let sent = headers(&event, &Headers::default(), Timestamp::from_millis(5_999), Some("v1,abc"));
-        let value = |name: &str| sent.iter().find(|header| header.0 == name).map(|header| header.1.as_str());
-        assert_eq!(value("webhook-id"), Some(event.id.to_string().as_str()));
-        assert_eq!(value("webhook-timestamp"), Some("5"));
-        assert_eq!(value("webhook-signature"), Some("v1,abc"));
-        assert_eq!(value("webhook-event-type"), Some("sms.outbound"));
+        let (event, url) = (event("{}"), Url::parse("https://[::1]:8443/in").expect("a URL"));
+        let own = Headers(vec![Header { name: "accept".to_owned(), value: "text/plain".to_owned() }]);
+        let mut head = Head {
+            event: &event,
+            url: &url,
+            body_format: BodyFormat::Envelope,
+            body_len: 2,
+            own: &Headers::default(),
+            started_at: Timestamp::from_millis(5_999),
+            scheme: SignatureScheme::StandardWebhooks,
+            signature: Some("v1,abc"),
+        };
+        let expected = [
+            ("host", "[::1]:8443"),
+            ("accept", "*/*"),
+            ("content-type", "application/json"),
+            ("content-length", "2"),
+            ("user-agent", USER_AGENT),
+            ("webhook-id", &event.id.to_string()),
+            ("webhook-timestamp", "5"),
+            ("webhook-event-type", "sms.outbound"),
+            ("webhook-signature", "v1,abc"),
+        ];
+        assert_eq!(head.headers(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let default_port = Url::parse("https://example.com:443/").expect("a URL");
+        (head.own, head.url, head.scheme) = (&own, &default_port, SignatureScheme::Stripe);
+        let value = |name: &str| head.headers().into_iter().filter(|header| header.0 == name).map(|h| h.1).collect();
+        let values: [Vec<_>; 3] = [value("host"), value("accept"), value("stripe-signature")];
+        assert_eq!(values, [["example.com"], ["text/plain"], ["v1,abc"]]);
     }
 }

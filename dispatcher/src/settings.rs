@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, Status, StrictExhaustion};
-use angarium_entity::sealer::{SealError, Sealer};
-use angarium_entity::signing_secret::{self, SigningSecret};
-use angarium_entity::{RetryPolicy, SubscriptionId, Timestamp, WorkspaceId, subscription, workspace};
+use angarium_entity::sealer::Sealer;
+use angarium_entity::{RetryPolicy, SubscriptionId, WorkspaceId, signing_secret, subscription, workspace};
 use url::Url;
 
 use crate::machine::endpoint::{Hold, Rules};
+use crate::signature::{Signer, SignerError};
 
 /// Read whole, never changed: a new one replaces it.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Settings {
     pub(crate) rules: Rules,
     /// What happens when the head of a STRICT line fails for good; none without such a line.
     pub(crate) on_exhausted: Option<StrictExhaustion>,
-    /// With the time until which each signs.
-    secrets: Vec<(SigningSecret, Option<Timestamp>)>,
+    pub(crate) signature_scheme: SignatureScheme,
+    pub(crate) signer: Signer,
     policies: HashMap<SubscriptionId, RetryPolicy>,
     default_policy: RetryPolicy,
 }
@@ -34,8 +34,8 @@ pub(crate) struct Settings {
 pub(crate) enum SettingsError {
     #[error("the stored URL of the endpoint does not parse")]
     Url(#[from] url::ParseError),
-    #[error("a signing secret of the endpoint does not open")]
-    Secret(#[from] SealError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
 }
 
 impl Settings {
@@ -46,16 +46,7 @@ impl Settings {
         secrets: &[signing_secret::Model],
         sealer: &Sealer,
     ) -> Result<Self, SettingsError> {
-        // The newest first: receivers that look at one signature only look at the first.
-        let mut secrets: Vec<&signing_secret::Model> = secrets.iter().collect();
-        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse((secret.created_at, secret.id)));
-        let secrets = match row.signature_scheme {
-            SignatureScheme::None => Vec::new(),
-            SignatureScheme::StandardWebhooks => secrets
-                .iter()
-                .map(|secret| Ok((secret.open(sealer)?, secret.expires_at)))
-                .collect::<Result<_, SealError>>()?,
-        };
+        let signer = Signer::new(row.signature_scheme, secrets, sealer)?;
         let hold = match (row.status, row.held_until) {
             (Status::Active, None) => Hold::No,
             (Status::Active, Some(until)) => Hold::Until(until),
@@ -76,7 +67,8 @@ impl Settings {
             timeout: Duration::from_millis(u64::try_from(row.timeout_ms).unwrap_or(0)),
             rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold },
             on_exhausted: (row.ordering == Ordering::Strict).then_some(row.on_exhausted),
-            secrets,
+            signature_scheme: row.signature_scheme,
+            signer,
             policies,
             default_policy: workspace.retry_policy.clone().unwrap_or_default(),
         })
@@ -85,11 +77,5 @@ impl Settings {
     /// The policy of a subscription, or what it inherits.
     pub(crate) fn retry_policy(&self, subscription: SubscriptionId) -> &RetryPolicy {
         self.policies.get(&subscription).unwrap_or(&self.default_policy)
-    }
-
-    /// The secrets that sign at `now`.
-    pub(crate) fn secrets_at(&self, now: Timestamp) -> Vec<SigningSecret> {
-        let valid = |end: &Option<Timestamp>| end.is_none_or(|end| now < end);
-        self.secrets.iter().filter(|(_, end)| valid(end)).map(|(secret, _)| secret.clone()).collect()
     }
 }

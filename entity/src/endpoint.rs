@@ -104,6 +104,9 @@ pub struct Headers(pub Vec<Header>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum BodyFormat {
+    /// CloudEvents 1.0 in structured JSON.
+    #[sea_orm(string_value = "CLOUDEVENTS")]
+    CloudEvents,
     /// `{"type", "timestamp", "data"}`.
     Envelope,
     /// The payload as published.
@@ -136,10 +139,21 @@ pub enum StrictExhaustion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(24))", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SignatureScheme {
-    /// Standard Webhooks `v1`.
-    StandardWebhooks,
+    /// Standard Webhooks `v1a`.
+    #[sea_orm(string_value = "ED25519")]
+    Ed25519,
+    /// GitHub's.
+    Github,
     /// Not signed.
     None,
+    /// Shopify's.
+    Shopify,
+    /// Standard Webhooks `v1`.
+    StandardWebhooks,
+    /// Stripe's.
+    Stripe,
+    /// Standard Webhooks `v1`, keyed with a secret of the caller and one of the server.
+    TwoSecret,
 }
 
 /// Whether deliveries go out.

@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::endpoint::{BodyFormat, Headers};
+use crate::endpoint::{BodyFormat, Headers, SignatureScheme};
 use crate::{EndpointId, Timestamp};
 
 /// A row.
@@ -22,6 +22,8 @@ pub struct Model {
     pub headers: Headers,
     /// What a request body looks like.
     pub body_format: BodyFormat,
+    /// How requests are signed.
+    pub signature_scheme: SignatureScheme,
     /// Since when.
     pub created_at: Timestamp,
 }
@@ -40,6 +42,7 @@ impl From<&crate::endpoint::Model> for Model {
             url: endpoint.url.clone(),
             headers: endpoint.headers.clone(),
             body_format: endpoint.body_format,
+            signature_scheme: endpoint.signature_scheme,
             created_at: endpoint.updated_at,
         }
     }

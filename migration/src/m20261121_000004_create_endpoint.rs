@@ -46,7 +46,15 @@ impl MigrationTrait for Migration {
             .await?;
         let mut revision = table(
             "endpoint_revision",
-            [uuid("endpoint_id"), int("version"), text("url"), json("headers"), word("body_format"), big("created_at")],
+            [
+                uuid("endpoint_id"),
+                int("version"),
+                text("url"),
+                json("headers"),
+                word("body_format"),
+                word("signature_scheme"),
+                big("created_at"),
+            ],
         );
         revision
             .primary_key(Index::create().col(Alias::new("endpoint_id")).col(Alias::new("version")))
@@ -54,7 +62,16 @@ impl MigrationTrait for Migration {
         manager.create_table(revision).await?;
         let mut secret = table(
             "signing_secret",
-            [id(), uuid("endpoint_id"), bytes("sealed"), text("hint"), big("created_at"), big_null("expires_at")],
+            [
+                id(),
+                uuid("endpoint_id"),
+                word("scheme"),
+                bytes("sealed"),
+                text_null("public_key"),
+                text("hint"),
+                big("created_at"),
+                big_null("expires_at"),
+            ],
         );
         manager
             .create_table(secret.foreign_key(&mut references("signing_secret", "endpoint_id", "endpoint")).take())

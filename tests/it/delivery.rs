@@ -5,5 +5,6 @@ mod order;
 mod recovery;
 mod retry;
 mod sending;
+mod signing;
 mod strict;
 mod wire;

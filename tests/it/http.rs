@@ -4,4 +4,5 @@ mod browser;
 mod clients;
 mod dev;
 mod serving;
+mod verifiers;
 mod websocket;

@@ -7,11 +7,14 @@ pub mod app;
 pub mod builder;
 pub mod client;
 pub mod process;
+pub mod raw;
 pub mod receiver;
 pub mod services;
+pub mod signed;
 
 pub use app::{Backend, TestApp};
 pub use client::GraphQl;
+pub use raw::{RawReceiver, RawRequest};
 pub use receiver::{Answer, Received, Receiver};
 
 /// Longest wait for something that takes a moment. Only a failing test waits so long.

@@ -32,7 +32,7 @@ pub use delete::{delete, discard};
 pub use hold::{pause, resume};
 pub use list::{Filter, Sort};
 pub use rotate::rotate;
-pub use update::{Patch, SigningDraft, update};
+pub use update::{Patch, SigningDraft, Updated, update};
 
 /// Most characters of the reason for a pause.
 pub const REASON_LEN_MAX: usize = 1024;
@@ -196,10 +196,7 @@ pub(super) async fn insert(
         max_in_flight: new.max_in_flight,
         rate_limit_per_second: new.rate_limit,
         timeout_ms: i32::try_from(new.timeout.as_millis()).unwrap_or(i32::MAX),
-        signature_scheme: match new.secret {
-            Some(_) => SignatureScheme::StandardWebhooks,
-            None => SignatureScheme::None,
-        },
+        signature_scheme: new.secret.as_ref().map_or(SignatureScheme::None, SigningSecret::scheme),
         inline,
         status: Status::Active,
         status_reason: None,

@@ -31,7 +31,7 @@ pub use renew::renew;
 pub use status::{Status, explain};
 pub use switch::switch;
 pub use test_event::send_test;
-pub use update::{EndpointChange, Patch, update};
+pub use update::{EndpointChange, Patch, Updated, update};
 
 /// Kinds of problem with webhook subscription input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

@@ -72,7 +72,11 @@ on_both_databases! {
             (json!({ "maxInFlight": 2 }), "INVALID input.maxInFlight"),
             (json!({ "timeout": "PT2M" }), "INVALID input.timeout"),
             (json!({ "signing": null }), "BLANK input.signing"),
-            (json!({ "signing": {} }), "BLANK input.signing.secret"),
+            (json!({ "signing": { "scheme": "TWO_SECRET" } }), "BLANK input.signing.secret"),
+            (json!({ "signing": { "scheme": "GITHUB", "secret": "short" } }), "SECRET_WEAK input.signing.secret"),
+            (json!({ "signing": { "scheme": "SHOPIFY", "secret": "x".repeat(257) } }), "TOO_LONG input.signing.secret"),
+            (json!({ "signing": { "scheme": "STRIPE", "secret": "two\nlines of it" } }), "INVALID input.signing.secret"),
+            (json!({ "signing": { "scheme": "ED25519", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } }), "INVALID input.signing.secret"),
             (json!({ "signing": { "secret": "short" } }), "SECRET_WEAK input.signing.secret"),
             (json!({ "signing": { "scheme": "NONE", "secret": "sixteen-letters!" } }), "INVALID input.signing.secret"),
         ] {

@@ -158,25 +158,25 @@ pub(super) fn check_secret(
     given: Option<String>,
     problems: &mut Problems<ErrorCode>,
 ) -> Option<Option<SigningSecret>> {
-    match (scheme, given) {
-        (SignatureScheme::None, None) => Some(None),
-        (SignatureScheme::None, Some(_)) => {
-            problems.add(ErrorCode::Invalid, field, "cannot be given with the scheme NONE");
+    let checked = match (scheme, given) {
+        (SignatureScheme::None, None) => return Some(None),
+        (_, Some(text)) => SigningSecret::of_caller(scheme, &text),
+        (_, None) => SigningSecret::generate(scheme),
+    };
+    match checked {
+        Ok(secret) => Some(Some(secret)),
+        Err(error) => {
+            let code = match error {
+                SecretError::TooShort => ErrorCode::SecretWeak,
+                SecretError::TooLong => ErrorCode::TooLong,
+                SecretError::Missing => ErrorCode::Blank,
+                SecretError::NotBase64 | SecretError::NotPrivateKey | SecretError::Control | SecretError::NotSigned => {
+                    ErrorCode::Invalid
+                }
+            };
+            problems.add(code, field, error.to_string());
             None
         }
-        (SignatureScheme::StandardWebhooks, None) => Some(Some(SigningSecret::generate())),
-        (SignatureScheme::StandardWebhooks, Some(text)) => match SigningSecret::parse(&text) {
-            Ok(secret) => Some(Some(secret)),
-            Err(error) => {
-                let code = match error {
-                    SecretError::TooShort => ErrorCode::SecretWeak,
-                    SecretError::TooLong => ErrorCode::TooLong,
-                    SecretError::NotBase64 => ErrorCode::Invalid,
-                };
-                problems.add(code, field, error.to_string());
-                None
-            }
-        },
     }
 }
 
@@ -231,6 +231,8 @@ mod tests {
         };
         assert!(check(SignatureScheme::StandardWebhooks, None).is_ok_and(|secret| secret.is_some()));
         assert_eq!(check(SignatureScheme::StandardWebhooks, Some("short")), Err(vec![ErrorCode::SecretWeak]));
+        assert_eq!(check(SignatureScheme::Ed25519, Some("sixteen-letters!")), Err(vec![ErrorCode::Invalid]));
+        assert_eq!(check(SignatureScheme::TwoSecret, None), Err(vec![ErrorCode::Blank]));
         assert_eq!(check(SignatureScheme::None, Some("sixteen-letters!")), Err(vec![ErrorCode::Invalid]));
         assert_eq!(check(SignatureScheme::None, None), Ok(None));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
-use angarium_entity::endpoint::SignatureScheme;
+use angarium_entity::endpoint::{self, SignatureScheme};
 use angarium_entity::signing_secret::{self, Column, SigningSecret};
 use angarium_entity::{EndpointId, Timestamp};
 use sea_orm::sea_query::Expr;
@@ -17,7 +17,7 @@ use super::check::check_secret;
 use super::update::add_revision;
 use super::{Created, ErrorCode, take};
 use crate::app::reach::Reach;
-use crate::app::{Path, Problem, Problems, Refusal, duration, logged};
+use crate::app::{AppError, Path, Problem, Problems, Refusal, duration, logged};
 use crate::{AppState, Caller};
 
 /// Longest time for which an old secret signs beside the new one.
@@ -38,17 +38,21 @@ pub async fn rotate(
     overlap: &str,
 ) -> Result<Created, Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
-    let mut problems = Problems::default();
-    let scheme = SignatureScheme::StandardWebhooks;
-    let secret = check_secret(&Path::argument("secret"), scheme, secret, &mut problems).flatten();
-    let overlap = check_overlap(&Path::argument("overlap"), overlap, &mut problems);
-    let (secret, overlap) = problems.unless_any(secret.zip(overlap)).map_err(Refusal::Problems)?;
     let transaction = state.db.begin().await?;
     let before = take(&transaction, Reach::of(caller)?, id).await??;
-    if before.signature_scheme == SignatureScheme::None {
+    let scheme = before.signature_scheme;
+    if scheme == SignatureScheme::None {
         let message = "has no secret: its requests are not signed".to_owned();
         return Err(Problem { code: ErrorCode::NotSigned, message, field: Path::argument("id") }.into());
     }
+    let mut problems = Problems::default();
+    let secret = match secret {
+        // The caller's half stays.
+        None if scheme == SignatureScheme::TwoSecret => Some(present(&transaction, state, &before).await?.renewed()),
+        given => check_secret(&Path::argument("secret"), scheme, given, &mut problems).flatten(),
+    };
+    let overlap = check_overlap(&Path::argument("overlap"), overlap, &mut problems);
+    let (secret, overlap) = problems.unless_any(secret.zip(overlap)).map_err(Refusal::Problems)?;
     let now = state.now();
     replace(&transaction, state, before.id, &secret, (now, overlap)).await?;
     let version = before.version + 1;
@@ -72,6 +76,22 @@ fn check_overlap(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -
     None
 }
 
+/// The secret that signs without an end.
+async fn present(
+    db: &DatabaseTransaction,
+    state: &AppState,
+    endpoint: &endpoint::Model,
+) -> Result<SigningSecret, AppError> {
+    let of_endpoint = signing_secret::Entity::find().filter(Column::EndpointId.eq(endpoint.id));
+    let found = of_endpoint.filter(Column::ExpiresAt.is_null()).one(db).await?;
+    let opened = found.map(|row| row.open(&state.sealer));
+    match opened {
+        Some(Ok(secret)) => Ok(secret),
+        Some(Err(error)) => Err(AppError::Inconsistent(format!("a secret of {}: {error}", endpoint.id))),
+        None => Err(AppError::Inconsistent(format!("{} has no secret", endpoint.id))),
+    }
+}
+
 async fn replace(
     db: &DatabaseTransaction,
     state: &AppState,
@@ -80,12 +100,7 @@ async fn replace(
     (now, overlap): (Timestamp, Duration),
 ) -> Result<(), Refusal<ErrorCode>> {
     let of_endpoint = Column::EndpointId.eq(endpoint);
-    // What has ended signs nothing; the one that ends now stays, and with it that there was a rotation.
-    signing_secret::Entity::delete_many()
-        .filter(of_endpoint.clone())
-        .filter(Column::ExpiresAt.lte(now))
-        .exec(db)
-        .await?;
+    forget(db, endpoint, now).await?;
     let signing = signing_secret::Entity::find().filter(of_endpoint.clone()).count(db).await?;
     if overlap.is_zero() {
         retire(db, endpoint, now, now).await?;
@@ -104,6 +119,16 @@ async fn replace(
     let sealed = signing_secret::Model::seal(secret, endpoint, &state.sealer, now).into_active_model();
     signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
     Ok(())
+}
+
+/// Deletes what has ended and signs nothing. What ends now stays, and with it that there was a rotation.
+pub(super) async fn forget(db: &DatabaseTransaction, endpoint: EndpointId, now: Timestamp) -> Result<(), DbErr> {
+    signing_secret::Entity::delete_many()
+        .filter(Column::EndpointId.eq(endpoint))
+        .filter(Column::ExpiresAt.lte(now))
+        .exec(db)
+        .await
+        .map(drop)
 }
 
 /// Lets every secret of an endpoint that still signs at `now` end at `end`.

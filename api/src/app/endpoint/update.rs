@@ -10,7 +10,7 @@ use angarium_entity::signing_secret::{self, SigningSecret};
 use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
 
 use super::check::{check_headers, check_in_flight, check_rate_limit, check_secret, check_timeout, check_url};
-use super::rotate::retire;
+use super::rotate::{forget, retire};
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
 use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
@@ -52,6 +52,15 @@ pub struct SigningDraft {
     pub secret: Option<String>,
 }
 
+/// An endpoint as it was changed, and its new secret, which is shown only now.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    /// The row.
+    pub endpoint: endpoint::Model,
+    /// None unless the change asked for another.
+    pub secret: Option<SigningSecret>,
+}
+
 /// A change that was checked and can be stored.
 #[derive(Clone, Debug)]
 pub(in crate::app) struct Checked {
@@ -80,7 +89,7 @@ pub async fn update(
     id: &str,
     patch: Patch,
     expected_version: Option<i32>,
-) -> Result<endpoint::Model, Refusal<ErrorCode>> {
+) -> Result<Updated, Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
     let transaction = state.db.begin().await?;
     let before = take(&transaction, Reach::of(caller)?, id).await??;
@@ -91,11 +100,12 @@ pub async fn update(
     let checked = patch.check(state, before, &Path::argument("input"), &mut problems);
     let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
     let change = checked.change();
-    let endpoint = checked.store(&transaction, state).await?;
+    let updated = checked.store(&transaction, state).await?;
+    let endpoint = &updated.endpoint;
     let change = change.map(|change| (endpoint.workspace_id, change));
     logged::commit(state, transaction, endpoint.updated_at, change).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
-    Ok(endpoint)
+    Ok(updated)
 }
 
 /// Somebody else was first.
@@ -159,8 +169,7 @@ impl Patch {
     }
 }
 
-/// The outer none is a problem, the inner one asks for nothing. A generated secret could not be shown: that is what
-/// the rotation is for.
+/// The outer none is a problem, the inner one asks for nothing.
 #[expect(clippy::option_option, reason = "two questions, answered once and taken apart at once")]
 fn check_signing(
     field: &Path,
@@ -168,13 +177,7 @@ fn check_signing(
     problems: &mut Problems<ErrorCode>,
 ) -> Option<Option<(SignatureScheme, Secrets)>> {
     let Some(draft) = problems.not_cleared(field, change)? else { return Some(None) };
-    let field = field.at("secret");
-    if draft.scheme == SignatureScheme::StandardWebhooks && draft.secret.is_none() {
-        let message = "is missing: give the secret to sign with, or rotate it to have one generated";
-        problems.add(ErrorCode::Blank, &field, message);
-        return None;
-    }
-    let secrets = match check_secret(&field, draft.scheme, draft.secret, problems)? {
+    let secrets = match check_secret(&field.at("secret"), draft.scheme, draft.secret, problems)? {
         Some(secret) => Secrets::Replace(secret),
         None => Secrets::Drop,
     };
@@ -189,13 +192,9 @@ impl Checked {
     }
 
     /// Stores the change as a new version, or nothing where nothing changes.
-    pub(in crate::app) async fn store(
-        self,
-        db: &DatabaseTransaction,
-        state: &AppState,
-    ) -> Result<endpoint::Model, DbErr> {
+    pub(in crate::app) async fn store(self, db: &DatabaseTransaction, state: &AppState) -> Result<Updated, DbErr> {
         if self.change().is_none() {
-            return Ok(self.before);
+            return Ok(Updated { endpoint: self.before, secret: None });
         }
         let Self { before, after, secrets } = self;
         let now = state.now();
@@ -215,16 +214,16 @@ impl Checked {
         changed.signature_scheme = Set(after.signature_scheme);
         changed.version = Set(version);
         changed.updated_at = Set(now);
-        let row = changed.update(db).await?;
-        add_revision(db, &row).await?;
+        let endpoint = changed.update(db).await?;
+        add_revision(db, &endpoint).await?;
         if !matches!(secrets, Secrets::Keep) {
+            forget(db, id, now).await?;
             retire(db, id, now, now).await?;
         }
-        if let Secrets::Replace(secret) = secrets {
-            let sealed = signing_secret::Model::seal(&secret, id, &state.sealer, now).into_active_model();
-            signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
-        }
-        Ok(row)
+        let Secrets::Replace(secret) = secrets else { return Ok(Updated { endpoint, secret: None }) };
+        let sealed = signing_secret::Model::seal(&secret, id, &state.sealer, now).into_active_model();
+        signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
+        Ok(Updated { endpoint, secret: Some(secret) })
     }
 }
 

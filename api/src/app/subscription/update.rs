@@ -2,6 +2,7 @@
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::json::StringList;
+use angarium_entity::signing_secret::SigningSecret;
 use angarium_entity::subscription::{self, CHANNELS_MAX, OWNER_ID_LEN_MAX};
 use angarium_entity::{EndpointId, endpoint};
 use sea_orm::{
@@ -50,6 +51,15 @@ pub enum EndpointChange {
     Update(Box<endpoints::Patch>),
 }
 
+/// A subscription as it was changed, and the new secret of its endpoint, which is shown only now.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    /// The row.
+    pub subscription: subscription::Model,
+    /// None unless the change asked for another.
+    pub secret: Option<SigningSecret>,
+}
+
 /// The same, checked.
 enum EndpointChoice {
     Keep,
@@ -67,7 +77,7 @@ pub async fn update(
     id: &str,
     patch: Patch,
     expected_version: Option<i32>,
-) -> Result<subscription::Model, Refusal<ErrorCode>> {
+) -> Result<Updated, Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
     let transaction = state.db.begin().await?;
     let before = take(&transaction, Reach::of(caller)?, id).await??;
@@ -83,13 +93,13 @@ pub async fn update(
     };
     let after = patch.check(&transaction, &before, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
-    let mut changes = Vec::new();
+    let (mut changes, mut secret) = (Vec::new(), None);
     match endpoint {
         EndpointChoice::Keep => {}
         EndpointChoice::Other(id) => after.endpoint_id = id,
         EndpointChoice::Changed(checked) => {
             changes.extend(checked.change());
-            checked.store(&transaction, state).await?;
+            secret = checked.store(&transaction, state).await?.secret;
         }
     }
     let left = before.endpoint_id;
@@ -105,7 +115,7 @@ pub async fn update(
     if left != row.endpoint_id {
         state.dispatcher.endpoint_changed(left);
     }
-    Ok(row)
+    Ok(Updated { subscription: row, secret })
 }
 
 async fn store(

@@ -154,16 +154,26 @@ impl WebhookRequest {
         })
     }
 
-    /// Headers, in the order in which they were sent, without those of the HTTP client itself (`host`, `accept` and
-    /// `content-length`). Without WEBHOOK_READ the values of the endpoint's own headers are masked.
+    /// Headers, all of them, in the order in which they were sent. Without WEBHOOK_READ the values of the endpoint's own
+    /// headers are masked.
     fn headers(&self, ctx: &Context<'_>) -> Result<Vec<HttpHeader>> {
-        let (started_at, signature) = (self.attempt.started_at, self.attempt.signature.as_deref());
         let mut own = self.revision.headers.clone();
         if ctx.caller()?.require(Scope::WebhookRead).is_err() {
             own.0.iter_mut().for_each(|header| MASK.clone_into(&mut header.value));
         }
-        let sent = render::headers(&self.event, &own, started_at, signature);
-        Ok(sent.into_iter().map(HttpHeader::from).collect())
+        let url = url::Url::parse(&self.revision.url);
+        let url = url.map_err(|error| AppError::Inconsistent(format!("the URL of {}: {error}", self.attempt.id)))?;
+        let head = render::Head {
+            event: &self.event,
+            url: &url,
+            body_format: self.revision.body_format,
+            body_len: render::body(self.revision.body_format, &self.event).len(),
+            own: &own,
+            started_at: self.attempt.started_at,
+            scheme: self.revision.signature_scheme,
+            signature: self.attempt.signature.as_deref(),
+        };
+        Ok(head.headers().into_iter().map(HttpHeader::from).collect())
     }
 
     /// HTTP method.

@@ -47,6 +47,11 @@ pub(crate) enum WebhookEndpointStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "endpoint::BodyFormat")]
 pub(crate) enum WebhookBodyFormat {
+    /// CloudEvents 1.0, structured JSON (`application/cloudevents+json`): `id` is the event's, as in `webhook-id`;
+    /// `source` is `urn:uuid:` and the UUID of the workspace; `type` is the event type, `time` when it happened,
+    /// `datacontenttype` is `application/json`, and `data` the payload as published.
+    #[graphql(name = "CLOUDEVENTS")]
+    CloudEvents,
     /// `{"type", "timestamp", "data"}`, as Standard Webhooks recommends.
     Envelope,
     /// The payload as published.
@@ -81,10 +86,24 @@ pub(crate) enum StrictExhaustion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "endpoint::SignatureScheme")]
 pub(crate) enum WebhookSignatureScheme {
+    /// Standard Webhooks `v1a`: Ed25519 of `id.timestamp.body`, verified with `WebhookSigning.publicKey`.
+    #[graphql(name = "ED25519")]
+    Ed25519,
+    /// GitHub's: `X-Hub-Signature-256: sha256=<hex>` over the body. It has room for one signature: see
+    /// `webhookEndpointSecretRotate`.
+    Github,
     /// Not signed.
     None,
+    /// Shopify's: `X-Shopify-Hmac-SHA256: <base64>` over the body. It has room for one signature: see
+    /// `webhookEndpointSecretRotate`.
+    Shopify,
     /// Standard Webhooks `v1`: HMAC-SHA-256 of `id.timestamp.body`.
     StandardWebhooks,
+    /// Stripe's: `Stripe-Signature: t=<seconds>,v1=<hex>` over `t.body`.
+    Stripe,
+    /// Standard Webhooks `v1` keyed with the caller's secret followed by a secret of the server, 16 URL-safe
+    /// characters: the bytes of both texts, one after the other. What is shown as the signing secret is the server's.
+    TwoSecret,
 }
 
 /// Whether signing secrets can be read after creation.

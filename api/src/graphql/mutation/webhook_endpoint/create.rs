@@ -30,7 +30,9 @@ pub(crate) struct WebhookSigningInput {
     /// Signature scheme.
     #[graphql(default_with = "WebhookSignatureScheme::StandardWebhooks")]
     pub(crate) scheme: WebhookSignatureScheme,
-    /// Secret to use, 12 to 256 bytes: `whsec_` and base64, or else taken as it is. Generated when absent.
+    /// Secret to use, 12 to 256 bytes, generated when absent. STANDARD_WEBHOOKS takes `whsec_` and base64, or else the
+    /// bytes as they are, and so do GITHUB, SHOPIFY and STRIPE with any prefix; ED25519 takes `whsk_` and the base64 of
+    /// its 32-byte seed followed by the public key; TWO_SECRET needs one, and the server adds its own.
     #[graphql(secret)]
     pub(crate) secret: Option<String>,
 }

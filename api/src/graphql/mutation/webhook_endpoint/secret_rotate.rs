@@ -25,14 +25,16 @@ pub(crate) struct WebhookEndpointSecretRotate;
 
 #[Object]
 impl WebhookEndpointSecretRotate {
-    /// Replace the signing secret. The new secret is returned only here; the old one keeps signing during the overlap,
-    /// so that a request carries a signature of each. At most 8 secrets sign at once. Needs WEBHOOK_SUBSCRIBE.
+    /// Replace the signing secret, not the scheme. The new secret is returned only here; the old one keeps signing during
+    /// the overlap, so that a request carries a signature of each. Requests of the schemes GITHUB and SHOPIFY have room
+    /// for one: the old secret signs alone until the overlap ends, and then the new one. At most 8 secrets are valid at
+    /// once. Needs WEBHOOK_SUBSCRIBE.
     async fn webhook_endpoint_secret_rotate(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "ID of the endpoint.")] id: ID,
         #[graphql(
-            desc = "Secret to use, 12 to 256 bytes: `whsec_` and base64, or else taken as it is. Generated when absent.",
+            desc = "Secret to use, 12 to 256 bytes in the form of the scheme, see WebhookSigningInput. Generated when absent; with TWO_SECRET the caller's half then stays and the server's is another.",
             secret
         )]
         secret: Option<String>,

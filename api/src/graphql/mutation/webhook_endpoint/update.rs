@@ -32,8 +32,8 @@ pub(crate) struct WebhookEndpointUpdateInput {
     ordering: MaybeUndefined<DeliveryOrdering>,
     /// Largest number of requests per second, 1-10000; null for no limit.
     rate_limit_per_second: MaybeUndefined<i32>,
-    /// Another signature scheme or secret; replaces both at once, without overlap. The secret must be given: use
-    /// `webhookEndpointSecretRotate` to have one generated. Cannot be null.
+    /// Another signature scheme or secret; replaces both at once, without overlap: use `webhookEndpointSecretRotate` for
+    /// another secret of the same scheme that receivers can take up in time. Cannot be null.
     signing: MaybeUndefined<WebhookSigningInput>,
     /// Time allowed for one request, 1-60 seconds; null for `PT15S`.
     timeout: MaybeUndefined<Duration>,
@@ -64,6 +64,8 @@ impl From<WebhookEndpointUpdateInput> for Patch {
 /// Result of `webhookEndpointUpdate`.
 #[derive(SimpleObject)]
 pub(crate) struct WebhookEndpointUpdatePayload {
+    /// The signing secret, shown only this once; null unless the update asked for another.
+    signing_secret: Option<String>,
     /// The endpoint; null on failure.
     webhook_endpoint: Option<WebhookEndpoint>,
     /// Problems with the input. Empty on success.
@@ -76,7 +78,7 @@ pub(crate) struct WebhookEndpointUpdate;
 #[Object]
 impl WebhookEndpointUpdate {
     /// Change a webhook endpoint. Absent fields keep their value; null clears an optional field. What is sent after
-    /// this answered is sent with the new settings, retries included. Needs WEBHOOK_SUBSCRIBE.
+    /// this answered is sent with the new settings, retries included. A new signing secret is returned only here. Needs WEBHOOK_SUBSCRIBE.
     async fn webhook_endpoint_update(
         &self,
         ctx: &Context<'_>,
@@ -88,11 +90,16 @@ impl WebhookEndpointUpdate {
             async {
                 payload(
                     update(ctx.app()?, ctx.caller()?, &id, input.into(), expected_version).await,
-                    |row| WebhookEndpointUpdatePayload {
-                        webhook_endpoint: Some(WebhookEndpoint(row)),
+                    |updated| WebhookEndpointUpdatePayload {
+                        signing_secret: updated.secret.map(|secret| secret.reveal().to_owned()),
+                        webhook_endpoint: Some(WebhookEndpoint(updated.endpoint)),
                         user_errors: Vec::new(),
                     },
-                    |user_errors| WebhookEndpointUpdatePayload { webhook_endpoint: None, user_errors },
+                    |user_errors| WebhookEndpointUpdatePayload {
+                        signing_secret: None,
+                        webhook_endpoint: None,
+                        user_errors,
+                    },
                 )
             }
             .await,

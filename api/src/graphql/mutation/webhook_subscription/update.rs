@@ -68,6 +68,8 @@ impl From<WebhookSubscriptionUpdateInput> for Patch {
 /// Result of `webhookSubscriptionUpdate`.
 #[derive(SimpleObject)]
 pub(crate) struct WebhookSubscriptionUpdatePayload {
+    /// The signing secret, shown only this once; null unless the update asked for another.
+    signing_secret: Option<String>,
     /// The subscription; null on failure.
     webhook_subscription: Option<WebhookSubscription>,
     /// Problems with the input. Empty on success.
@@ -92,11 +94,16 @@ impl WebhookSubscriptionUpdate {
             async {
                 payload(
                     update(ctx.app()?, ctx.caller()?, &id, input.into(), expected_version).await,
-                    |row| WebhookSubscriptionUpdatePayload {
-                        webhook_subscription: Some(row.into()),
+                    |updated| WebhookSubscriptionUpdatePayload {
+                        signing_secret: updated.secret.map(|secret| secret.reveal().to_owned()),
+                        webhook_subscription: Some(updated.subscription.into()),
                         user_errors: Vec::new(),
                     },
-                    |user_errors| WebhookSubscriptionUpdatePayload { webhook_subscription: None, user_errors },
+                    |user_errors| WebhookSubscriptionUpdatePayload {
+                        signing_secret: None,
+                        webhook_subscription: None,
+                        user_errors,
+                    },
                 )
             }
             .await,
