@@ -1,6 +1,6 @@
 //! What a request says: its body and headers. The same for the first sending and for showing it a year later.
 
-use angarium_entity::endpoint::{BodyFormat, Headers, SignatureScheme};
+use angarium_entity::endpoint::{BodyFormat, RequestHeader, SignatureScheme};
 use angarium_entity::{Timestamp, event};
 use url::Url;
 
@@ -46,7 +46,7 @@ pub struct Head<'a> {
     /// Bytes of the body.
     pub body_len: usize,
     /// Extra headers of the endpoint.
-    pub own: &'a Headers,
+    pub own: &'a [RequestHeader],
     /// When the attempt started.
     pub started_at: Timestamp,
     /// How it is signed.
@@ -57,8 +57,8 @@ pub struct Head<'a> {
 
 impl Head<'_> {
     /// All headers, in the order in which they are sent. The HTTP client adds none of its own.
-    pub fn headers(&self) -> Vec<(String, String)> {
-        let accept = (!self.own.0.iter().any(|header| header.name == "accept")).then_some(("accept", "*/*".to_owned()));
+    pub fn headers(&self) -> Vec<RequestHeader> {
+        let accept = (!self.own.iter().any(|header| header.name == "accept")).then_some(("accept", "*/*".to_owned()));
         let content_type = match self.body_format {
             BodyFormat::CloudEvents => "application/cloudevents+json; charset=utf-8",
             BodyFormat::Envelope | BodyFormat::Raw => "application/json",
@@ -76,8 +76,8 @@ impl Head<'_> {
             .chain(accept)
             .chain(ours)
             .chain(signature)
-            .map(|(name, value)| (name.to_owned(), value))
-            .chain(self.own.0.iter().map(|header| (header.name.clone(), header.value.clone())))
+            .map(|(name, value)| RequestHeader { name: name.to_owned(), value, secret: false })
+            .chain(self.own.iter().cloned())
             .collect()
     }
 }
@@ -89,7 +89,6 @@ fn host(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
-    use angarium_entity::endpoint::Header;
     use angarium_entity::json::StringList;
     use angarium_entity::{EventId, WorkspaceId};
 
@@ -131,13 +130,13 @@ mod tests {
     #[test]
     fn headers_name_the_event_and_the_second_of_the_attempt() {
         let (event, url) = (event("{}"), Url::parse("https://[::1]:8443/in").expect("a URL"));
-        let own = Headers(vec![Header { name: "accept".to_owned(), value: "text/plain".to_owned() }]);
+        let own = [RequestHeader { name: "accept".to_owned(), value: "text/plain".to_owned(), secret: true }];
         let mut head = Head {
             event: &event,
             url: &url,
             body_format: BodyFormat::Envelope,
             body_len: 2,
-            own: &Headers::default(),
+            own: &[],
             started_at: Timestamp::from_millis(5_999),
             scheme: SignatureScheme::StandardWebhooks,
             signature: Some("v1,abc"),
@@ -153,10 +152,16 @@ mod tests {
             ("webhook-event-type", "sms.outbound"),
             ("webhook-signature", "v1,abc"),
         ];
-        assert_eq!(head.headers(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let header = |(name, value): (&str, &str)| RequestHeader {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            secret: false,
+        };
+        assert_eq!(head.headers(), expected.map(header));
         let default_port = Url::parse("https://example.com:443/").expect("a URL");
         (head.own, head.url, head.scheme) = (&own, &default_port, SignatureScheme::Stripe);
-        let value = |name: &str| head.headers().into_iter().filter(|header| header.0 == name).map(|h| h.1).collect();
+        let value =
+            |name: &str| head.headers().into_iter().filter(|header| header.name == name).map(|h| h.value).collect();
         let values: [Vec<_>; 3] = [value("host"), value("accept"), value("stripe-signature")];
         assert_eq!(values, [["example.com"], ["text/plain"], ["v1,abc"]]);
     }

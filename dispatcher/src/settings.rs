@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, Status, StrictExhaustion};
-use angarium_entity::sealer::Sealer;
+use angarium_entity::endpoint::{self, BodyFormat, Ordering, RequestHeader, SignatureScheme, Status, StrictExhaustion};
+use angarium_entity::sealer::{SealError, Sealer};
 use angarium_entity::{RetryPolicy, SubscriptionId, WorkspaceId, signing_secret, subscription, workspace};
 use url::Url;
 
@@ -17,7 +17,7 @@ pub(crate) struct Settings {
     pub(crate) workspace_id: WorkspaceId,
     pub(crate) version: i32,
     pub(crate) url: Url,
-    pub(crate) headers: Headers,
+    pub(crate) headers: Vec<RequestHeader>,
     pub(crate) body_format: BodyFormat,
     pub(crate) timeout: Duration,
     pub(crate) rules: Rules,
@@ -34,6 +34,8 @@ pub(crate) struct Settings {
 pub(crate) enum SettingsError {
     #[error("the stored URL of the endpoint does not parse")]
     Url(#[from] url::ParseError),
+    #[error("a secret header of the endpoint does not open")]
+    Header(#[from] SealError),
     #[error(transparent)]
     Signer(#[from] SignerError),
 }
@@ -62,7 +64,7 @@ impl Settings {
             workspace_id: row.workspace_id,
             version: row.version,
             url: Url::parse(&row.url)?,
-            headers: row.headers,
+            headers: row.headers.open(row.id, sealer)?,
             body_format: row.body_format,
             timeout: Duration::from_millis(u64::try_from(row.timeout_ms).unwrap_or(0)),
             rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold },

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use angarium_entity::attempt::{ErrorCode, FAILURE_BODY_BYTES_MAX, SUCCESS_BODY_BYTES_MAX};
-use angarium_entity::endpoint::{Header, Headers};
+use angarium_entity::endpoint::{Header, Headers, RequestHeader};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use tokio::runtime::Handle;
@@ -44,7 +44,7 @@ const HOSTS_REMEMBERED_MAX: usize = 65_536;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) url: Url,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<RequestHeader>,
     pub(crate) body: String,
     pub(crate) timeout: Duration,
 }
@@ -145,8 +145,8 @@ impl Transport {
 
     async fn exchange(&self, request: &Request) -> Result<Response, reqwest::Error> {
         let mut outgoing = self.client.post(request.url.clone());
-        for (name, value) in &request.headers {
-            outgoing = outgoing.header(name, value);
+        for header in &request.headers {
+            outgoing = outgoing.header(&header.name, &header.value);
         }
         outgoing.body(request.body.clone()).send().await
     }

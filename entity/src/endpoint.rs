@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{ApiKeyId, EndpointId, Timestamp, WorkspaceId};
 
 pub mod header;
+mod request_header;
 pub mod url;
+
+pub use request_header::{MASK, RequestHeader, RequestHeaders, StoredHeader};
 
 /// Default time for one request.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,8 +40,8 @@ pub struct Model {
     pub description: Option<String>,
     /// Destination.
     pub url: String,
-    /// Extra request headers.
-    pub headers: Headers,
+    /// Extra request headers, secret values sealed.
+    pub headers: RequestHeaders,
     /// What a request body looks like.
     pub body_format: BodyFormat,
     /// In which order deliveries go out.
@@ -86,16 +89,16 @@ impl Entity {
     }
 }
 
-/// An extra request header.
+/// A response header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// In lower case.
     pub name: String,
-    /// Sent as it is.
+    /// As it came.
     pub value: String,
 }
 
-/// The extra request headers of an endpoint, in order.
+/// Response headers, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(transparent)]
 pub struct Headers(pub Vec<Header>);

@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::endpoint::{BodyFormat, Headers, SignatureScheme};
+use crate::endpoint::{BodyFormat, RequestHeaders, SignatureScheme};
 use crate::{EndpointId, Timestamp};
 
 /// A row.
@@ -18,8 +18,8 @@ pub struct Model {
     pub version: i32,
     /// Destination.
     pub url: String,
-    /// Extra request headers.
-    pub headers: Headers,
+    /// Extra request headers, secret values sealed.
+    pub headers: RequestHeaders,
     /// What a request body looks like.
     pub body_format: BodyFormat,
     /// How requests are signed.

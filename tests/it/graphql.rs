@@ -3,6 +3,7 @@
 mod administration;
 mod deletion;
 mod endpoint;
+mod header;
 mod input;
 mod live;
 mod sending;

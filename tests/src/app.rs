@@ -239,3 +239,24 @@ where
 pub async fn in_memory(app: &TestApp) -> usize {
     app.state().dispatcher.observe().await.iter().map(|hub| hub.job_bytes).sum()
 }
+
+/// All that the database of a test holds, as text: the files of SQLite as they are, every row of PostgreSQL.
+pub async fn stored_text(app: &TestApp) -> String {
+    use sea_orm::{DbBackend, Statement};
+    let db = app.state().db.read();
+    if db.get_database_backend() != DbBackend::Postgres {
+        let files =
+            std::fs::read_dir(&app.directory).expect("the directory").map(|entry| entry.expect("an entry").path());
+        let texts = files.map(|path| String::from_utf8_lossy(&std::fs::read(path).expect("the file")).into_owned());
+        return texts.collect();
+    }
+    let query = async |text: String| {
+        let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, text)).await.expect("it reads");
+        rows.iter().map(|row| row.try_get_by_index::<String>(0).expect("a text")).collect::<Vec<_>>()
+    };
+    let mut stored = String::new();
+    for table in query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'".to_owned()).await {
+        stored.extend(query(format!("SELECT t::text FROM \"{table}\" AS t")).await);
+    }
+    stored
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{
-    self, BodyFormat, Headers, IN_FLIGHT_MAX, Ordering, RATE_LIMIT_MAX, SignatureScheme, Status, StrictExhaustion,
-    TIMEOUT_RANGE,
+    self, BodyFormat, IN_FLIGHT_MAX, Ordering, RATE_LIMIT_MAX, RequestHeader, RequestHeaders, SignatureScheme, Status,
+    StrictExhaustion, TIMEOUT_RANGE,
 };
 use angarium_entity::signing_secret::{self, SecretError, SigningSecret};
 use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspace};
@@ -61,6 +61,8 @@ pub enum ErrorCode {
     NotSigned,
     /// The secret is too short.
     SecretWeak,
+    /// The value must be unique and is in use.
+    Taken,
     /// The value is too long.
     TooLong,
     /// The list is too long.
@@ -77,6 +79,23 @@ impl CommonCode for ErrorCode {
     const TOO_LONG: Self = Self::TooLong;
 }
 
+/// A request header, as given.
+#[derive(Clone)]
+pub struct HeaderDraft {
+    /// Its name.
+    pub name: String,
+    /// Its value; none keeps the present one.
+    pub value: Option<String>,
+    /// Whether nobody is shown it.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for HeaderDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeaderDraft").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// An endpoint to create, as given.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -86,8 +105,8 @@ pub struct Draft {
     pub description: Option<String>,
     /// Destination.
     pub url: String,
-    /// Extra request headers: names and values.
-    pub headers: Vec<(String, String)>,
+    /// Extra request headers.
+    pub headers: Vec<HeaderDraft>,
     /// What a request body looks like.
     pub body_format: BodyFormat,
     /// In which order deliveries go out.
@@ -132,7 +151,7 @@ pub struct NewEndpoint {
     name: Option<String>,
     description: Option<String>,
     url: String,
-    headers: Headers,
+    headers: Vec<RequestHeader>,
     body_format: BodyFormat,
     ordering: Ordering,
     max_in_flight: i32,
@@ -189,7 +208,7 @@ pub(super) async fn insert(
         name: new.name,
         description: new.description,
         url: new.url,
-        headers: new.headers,
+        headers: RequestHeaders::seal(&new.headers, &RequestHeaders::default(), id, &state.sealer),
         body_format: new.body_format,
         ordering: new.ordering,
         on_exhausted: new.on_exhausted,

@@ -53,6 +53,8 @@ pub enum ErrorCode {
     RetryPolicyInvalid,
     /// The secret is too short.
     SecretWeak,
+    /// The value must be unique and is in use.
+    Taken,
     /// The value is too long.
     TooLong,
     /// The list is too long.
@@ -84,6 +86,7 @@ impl From<endpoints::ErrorCode> for ErrorCode {
             | endpoints::ErrorCode::NotSigned => Self::Invalid,
             endpoints::ErrorCode::NotFound => Self::NotFound,
             endpoints::ErrorCode::SecretWeak => Self::SecretWeak,
+            endpoints::ErrorCode::Taken => Self::Taken,
             endpoints::ErrorCode::TooLong => Self::TooLong,
             endpoints::ErrorCode::TooMany => Self::TooMany,
             endpoints::ErrorCode::UrlForbidden => Self::UrlForbidden,

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use angarium_entity::endpoint::header::{self, HeaderError};
 use angarium_entity::endpoint::url::{self, UrlError};
-use angarium_entity::endpoint::{Header, Headers, TIMEOUT};
+use angarium_entity::endpoint::{MASK, RequestHeader, TIMEOUT};
 
 use super::{
-    AppState, DESCRIPTION_LEN_MAX, Draft, Duration, ErrorCode, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, NAME_LEN_MAX,
-    NewEndpoint, Ordering, Path, Problems, RATE_LIMIT_MAX, SecretError, SignatureScheme, SigningSecret, TIMEOUT_RANGE,
+    AppState, DESCRIPTION_LEN_MAX, Draft, Duration, ErrorCode, HeaderDraft, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX,
+    NAME_LEN_MAX, NewEndpoint, Ordering, Path, Problems, RATE_LIMIT_MAX, SecretError, SignatureScheme, SigningSecret,
+    TIMEOUT_RANGE,
 };
 use crate::app::duration;
 
@@ -18,7 +19,7 @@ impl Draft {
         let name = problems.optional_text(&field.at("name"), self.name, NAME_LEN_MAX);
         let description = problems.optional_text(&field.at("description"), self.description, DESCRIPTION_LEN_MAX);
         let url = check_url(state, &field.at("url"), &self.url, problems);
-        let headers = check_headers(&field.at("headers"), &self.headers, problems);
+        let headers = check_headers(&field.at("headers"), self.headers, &[], problems);
         let max_in_flight = check_in_flight(&field.at("maxInFlight"), self.ordering, self.max_in_flight, problems);
         let rate_limit = check_rate_limit(&field.at("rateLimitPerSecond"), self.rate_limit, problems);
         let timeout = match self.timeout {
@@ -70,42 +71,74 @@ pub(super) fn check_url(
     Some(text.to_owned())
 }
 
+/// Checks a list of headers. `present` are those of the endpoint, whose values may be kept.
 pub(super) fn check_headers(
     field: &Path,
-    given: &[(String, String)],
+    given: Vec<HeaderDraft>,
+    present: &[RequestHeader],
     problems: &mut Problems<ErrorCode>,
-) -> Option<Headers> {
+) -> Option<Vec<RequestHeader>> {
     if given.len() > header::COUNT_MAX {
         problems.add(ErrorCode::TooMany, field, format!("holds more than {} headers", header::COUNT_MAX));
         return None;
     }
-    if given.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > header::BYTES_MAX {
+    let mut seen = HashSet::new();
+    let mut headers = Vec::with_capacity(given.len());
+    let count = given.len();
+    for (index, draft) in given.into_iter().enumerate() {
+        let field = field.item(index);
+        let name = check_name(&field.at("name"), &draft.name, &mut seen, problems);
+        let kept = name.as_ref().and_then(|name| present.iter().find(|header| header.name == *name));
+        let value = check_value(&field.at("value"), draft.value.as_deref(), kept, problems);
+        // A secret that is kept stays one: whoever keeps it may not know it.
+        let secret = draft.secret || (draft.value.is_none() && kept.is_some_and(|header| header.secret));
+        headers.extend(name.zip(value).map(|(name, value)| RequestHeader { name, value, secret }));
+    }
+    if headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>() > header::BYTES_MAX {
         problems.add(ErrorCode::TooLong, field, format!("is longer than {} bytes in all", header::BYTES_MAX));
         return None;
     }
-    let mut seen = HashSet::new();
-    let headers: Vec<Option<Header>> = given
-        .iter()
-        .enumerate()
-        .map(|(index, (name, value))| {
-            let field = field.item(index);
-            match header::parse(name, value) {
-                Ok(header) if seen.insert(header.name.clone()) => return Some(header),
-                Ok(_) => problems.add(ErrorCode::Invalid, &field.at("name"), "is given twice"),
-                Err(error @ HeaderError::Reserved) => {
-                    problems.add(ErrorCode::HeaderForbidden, &field.at("name"), error.to_string());
-                }
-                Err(error @ HeaderError::Name) => {
-                    problems.add(ErrorCode::Invalid, &field.at("name"), error.to_string());
-                }
-                Err(error @ HeaderError::Value) => {
-                    problems.add(ErrorCode::Invalid, &field.at("value"), error.to_string());
-                }
-            }
-            None
-        })
-        .collect();
-    headers.into_iter().collect::<Option<_>>().map(Headers)
+    (headers.len() == count).then_some(headers)
+}
+
+fn check_name(
+    field: &Path,
+    given: &str,
+    seen: &mut HashSet<String>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<String> {
+    let code = match header::parse_name(given) {
+        Ok(name) if seen.insert(name.clone()) => return Some(name),
+        Ok(_) => {
+            problems.add(ErrorCode::Taken, field, "must be unique, and is given twice");
+            return None;
+        }
+        Err(HeaderError::Reserved) => (ErrorCode::HeaderForbidden, HeaderError::Reserved),
+        Err(error) => (ErrorCode::Invalid, error),
+    };
+    problems.add(code.0, field, code.1.to_string());
+    None
+}
+
+fn check_value(
+    field: &Path,
+    given: Option<&str>,
+    kept: Option<&RequestHeader>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<String> {
+    match (given, kept) {
+        (Some(MASK), _) => {
+            let message = "is the mask of a secret value: leave it out to keep that, or give another";
+            problems.add(ErrorCode::Invalid, field, message);
+        }
+        (Some(value), _) => match header::check_value(value) {
+            Ok(()) => return Some(value.to_owned()),
+            Err(error) => problems.add(ErrorCode::Invalid, field, error.to_string()),
+        },
+        (None, Some(kept)) => return Some(kept.value.clone()),
+        (None, None) => problems.add(ErrorCode::Blank, field, "is missing, and there is no value of this name to keep"),
+    }
+    None
 }
 
 pub(super) fn check_in_flight(
@@ -216,12 +249,39 @@ mod tests {
 
     #[test]
     fn every_wrong_header_is_told() {
-        let given = [("x-team", "a"), ("Host", "b"), ("x y", "c"), ("X-Team", "d"), ("x-line", "e\nf")];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let given =
+            [("x-team", "a"), ("Host", "b"), ("x y", "c"), ("X-Team", "d"), ("x-line", "e\nf"), ("x-mask", MASK)];
+        let told = told(|field, told| {
+            check_headers(field, given.map(|(name, value)| draft(name, Some(value))).into(), &[], told)
+        });
+        let expected =
+            [ErrorCode::HeaderForbidden, ErrorCode::Invalid, ErrorCode::Taken, ErrorCode::Invalid, ErrorCode::Invalid];
+        assert_eq!(told, Err(expected.into()));
+        let many = vec![draft("x", Some("y")); 33];
         assert_eq!(
-            told(|field, told| check_headers(field, &given, told)),
-            Err(vec![ErrorCode::HeaderForbidden, ErrorCode::Invalid, ErrorCode::Invalid, ErrorCode::Invalid])
+            super::tests::told(|field, told| check_headers(field, many, &[], told)),
+            Err(vec![ErrorCode::TooMany])
         );
+        let long = vec![draft("x", Some(&"y".repeat(4096)))];
+        assert_eq!(
+            super::tests::told(|field, told| check_headers(field, long, &[], told)),
+            Err(vec![ErrorCode::TooLong])
+        );
+    }
+
+    fn draft(name: &str, value: Option<&str>) -> HeaderDraft {
+        HeaderDraft { name: name.to_owned(), value: value.map(str::to_owned), secret: false }
+    }
+
+    #[test]
+    fn a_value_is_kept_where_there_is_one_and_a_secret_stays_one() {
+        let header = |name: &str, secret| RequestHeader { name: name.to_owned(), value: "v".to_owned(), secret };
+        let present = [header("a", true), header("b", false)];
+        let hidden = HeaderDraft { secret: true, ..draft("B", None) };
+        let kept = told(|field, told| check_headers(field, vec![draft("A", None), hidden], &present, told));
+        assert_eq!(kept, Ok(vec![header("a", true), header("b", true)]));
+        let missing = told(|field, told| check_headers(field, vec![draft("c", None)], &present, told));
+        assert_eq!(missing, Err(vec![ErrorCode::Blank]));
     }
 
     #[test]

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, EndpointChange};
-use angarium_entity::endpoint::{self, BodyFormat, Headers, Ordering, SignatureScheme, StrictExhaustion, TIMEOUT};
+use angarium_entity::endpoint::{
+    self, BodyFormat, Ordering, RequestHeaders, SignatureScheme, StrictExhaustion, TIMEOUT,
+};
 use angarium_entity::endpoint_revision;
 use angarium_entity::signing_secret::{self, SigningSecret};
 use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
 
 use super::check::{check_headers, check_in_flight, check_rate_limit, check_secret, check_timeout, check_url};
 use super::rotate::{forget, retire};
-use super::{DESCRIPTION_LEN_MAX, ErrorCode, NAME_LEN_MAX, take};
+use super::{DESCRIPTION_LEN_MAX, ErrorCode, HeaderDraft, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
 use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
@@ -25,8 +27,8 @@ pub struct Patch {
     pub description: Change<String>,
     /// Destination.
     pub url: Change<String>,
-    /// Extra request headers: names and values.
-    pub headers: Change<Vec<(String, String)>>,
+    /// Extra request headers.
+    pub headers: Change<Vec<HeaderDraft>>,
     /// What a request body looks like.
     pub body_format: Change<BodyFormat>,
     /// In which order deliveries go out.
@@ -132,8 +134,14 @@ impl Patch {
             None => None,
         };
         let headers = match self.headers {
-            Change::Set(headers) => check_headers(&field.at("headers"), &headers, problems),
-            other => Some(other.map(|_| Headers::default()).or_default(before.headers.clone(), Headers::default())),
+            Change::Set(given) => {
+                // What does not open cannot be kept, but replaced.
+                let present = before.headers.open(before.id, &state.sealer).unwrap_or_default();
+                check_headers(&field.at("headers"), given, &present, problems)
+                    .map(|headers| RequestHeaders::seal(&headers, &before.headers, before.id, &state.sealer))
+            }
+            Change::Clear => Some(RequestHeaders::default()),
+            Change::Keep => Some(before.headers.clone()),
         };
         let ordering = self.ordering.or_default(before.ordering, Ordering::Fifo);
         let max_in_flight = match self.max_in_flight {

@@ -2,6 +2,7 @@
 
 use angarium_dispatcher::render;
 use angarium_entity::api_key::Scope;
+use angarium_entity::endpoint::MASK;
 use angarium_entity::{attempt, delivery, endpoint_revision, event};
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
@@ -11,9 +12,6 @@ use crate::app::AppError;
 use crate::graphql::context::CallContext as _;
 use crate::graphql::node;
 use crate::graphql::scalar::{DateTime, Url};
-
-/// In place of what the caller may not see.
-const MASK: &str = "***";
 
 /// A row.
 pub(crate) struct DeliveryAttempt(attempt::Model);
@@ -154,12 +152,15 @@ impl WebhookRequest {
         })
     }
 
-    /// Headers, all of them, in the order in which they were sent. Without WEBHOOK_READ the values of the endpoint's own
-    /// headers are masked.
+    /// Headers, all of them, in the order in which they were sent. Values of headers marked secret are masked; without
+    /// WEBHOOK_READ those of all of the endpoint's own headers.
     fn headers(&self, ctx: &Context<'_>) -> Result<Vec<HttpHeader>> {
-        let mut own = self.revision.headers.clone();
+        let mut own = self.revision.headers.masked();
         if ctx.caller()?.require(Scope::WebhookRead).is_err() {
-            own.0.iter_mut().for_each(|header| MASK.clone_into(&mut header.value));
+            for header in &mut own {
+                MASK.clone_into(&mut header.value);
+                header.secret = true;
+            }
         }
         let url = url::Url::parse(&self.revision.url);
         let url = url.map_err(|error| AppError::Inconsistent(format!("the URL of {}: {error}", self.attempt.id)))?;

@@ -1,6 +1,6 @@
 //! Headers of requests and responses.
 
-use angarium_entity::endpoint::{Header, Headers};
+use angarium_entity::endpoint::{Header, Headers, RequestHeader};
 use async_graphql::SimpleObject;
 
 /// A header of a request or response.
@@ -8,19 +8,24 @@ use async_graphql::SimpleObject;
 pub(crate) struct HttpHeader {
     /// Header name, in lower case.
     name: String,
-    /// Header value.
+    /// Whether the value is masked.
+    secret: bool,
+    /// Header value, or a mask.
     value: String,
 }
 
-impl From<(String, String)> for HttpHeader {
-    fn from((name, value): (String, String)) -> Self {
-        Self { name, value }
+/// As it is: mask what nobody may see before, with [`RequestHeaders::masked`].
+///
+/// [`RequestHeaders::masked`]: angarium_entity::endpoint::RequestHeaders::masked
+impl From<RequestHeader> for HttpHeader {
+    fn from(header: RequestHeader) -> Self {
+        Self { name: header.name, secret: header.secret, value: header.value }
     }
 }
 
 impl HttpHeader {
-    /// Those of a row, in order.
+    /// Those of a response, in order.
     pub(crate) fn list(headers: &Headers) -> Vec<Self> {
-        headers.0.iter().cloned().map(|Header { name, value }| Self { name, value }).collect()
+        headers.0.iter().cloned().map(|Header { name, value }| Self { name, secret: false, value }).collect()
     }
 }

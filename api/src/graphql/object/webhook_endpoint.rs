@@ -59,9 +59,9 @@ impl WebhookEndpoint {
         self.0.description.as_deref()
     }
 
-    /// Extra request headers, in the order in which they are sent.
+    /// Extra request headers, in the order in which they are sent. Values of headers marked secret are masked.
     async fn headers(&self) -> Vec<HttpHeader> {
-        HttpHeader::list(&self.0.headers)
+        self.0.headers.masked().into_iter().map(Into::into).collect()
     }
 
     /// Deliveries not yet in a final status; stops at 10,000.

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 
-use crate::app::endpoint::{Created, Draft, create};
+use crate::app::endpoint::{Created, Draft, HeaderDraft, create};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::mutation::payload;
 use crate::graphql::object::WebhookEndpoint;
@@ -13,15 +13,20 @@ use crate::graphql::scalar::{Duration, Url};
 /// A request header to send.
 #[derive(Clone, Debug, InputObject)]
 pub(crate) struct HttpHeaderInput {
-    /// Header name.
+    /// Header name; each at most once, and none that the server sets.
     name: String,
-    /// Header value: visible ASCII characters, spaces and tabs.
-    value: String,
+    /// Mask the value whenever it is read, for everyone, and encrypt it at rest. A secret value that is kept stays secret.
+    #[graphql(default = false)]
+    secret: bool,
+    /// Header value: visible ASCII characters, spaces and tabs. Null keeps the stored value of that name in an update.
+    #[graphql(secret)]
+    value: Option<String>,
 }
 
-/// Names and values.
-pub(crate) fn pairs(headers: Vec<HttpHeaderInput>) -> Vec<(String, String)> {
-    headers.into_iter().map(|header| (header.name, header.value)).collect()
+impl From<HttpHeaderInput> for HeaderDraft {
+    fn from(input: HttpHeaderInput) -> Self {
+        Self { name: input.name, value: input.value, secret: input.secret }
+    }
 }
 
 /// How to sign requests.
@@ -79,7 +84,7 @@ impl From<WebhookEndpointCreateInput> for Draft {
             name: input.name,
             description: input.description,
             url: input.url.0,
-            headers: pairs(input.headers),
+            headers: input.headers.into_iter().map(Into::into).collect(),
             body_format: input.body_format.into(),
             ordering: input.ordering.into(),
             max_in_flight: input.max_in_flight,

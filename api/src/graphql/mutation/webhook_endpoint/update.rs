@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject};
 
-use super::create::{HttpHeaderInput, WebhookSigningInput, pairs};
+use super::create::{HttpHeaderInput, WebhookSigningInput};
 use crate::app::Change;
 use crate::app::endpoint::{Patch, SigningDraft, update};
 use crate::graphql::context::CallContext as _;
@@ -49,7 +49,7 @@ impl From<WebhookEndpointUpdateInput> for Patch {
             name: input.name.into(),
             description: input.description.into(),
             url: Change::from(input.url).map(|url| url.0),
-            headers: Change::from(input.headers).map(pairs),
+            headers: Change::from(input.headers).map(|headers| headers.into_iter().map(Into::into).collect()),
             body_format: Change::from(input.body_format).map(Into::into),
             ordering: Change::from(input.ordering).map(Into::into),
             max_in_flight: input.max_in_flight.into(),
