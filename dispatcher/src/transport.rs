@@ -6,8 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +17,12 @@ use tokio::runtime::Handle;
 use url::Url;
 
 pub(crate) mod address_guard;
+mod explain;
 mod resolver;
 
-use address_guard::{AddressGuard, ForbiddenAddress};
-use resolver::{GuardedResolver, ResolveError};
+use address_guard::AddressGuard;
+use explain::{explain, find, forbidden_address, timed_out};
+use resolver::GuardedResolver;
 
 /// Longest wait for a connection, name look-up and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -201,61 +201,4 @@ fn is_broken_connection(error: &reqwest::Error) -> bool {
         || find::<std::io::Error>(error).is_some_and(|error| {
             matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
         })
-}
-
-/// Tells what went wrong, in words for the owner of the endpoint.
-fn explain(error: &reqwest::Error) -> Failure {
-    if let Some(ResolveError::Forbidden(forbidden)) = find::<ResolveError>(error) {
-        return forbidden_address(forbidden);
-    }
-    let code = if find::<ResolveError>(error).is_some() {
-        ErrorCode::Dns
-    } else if error.is_timeout() {
-        ErrorCode::Timeout
-    } else if find::<rustls::Error>(error).is_some() {
-        ErrorCode::Tls
-    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
-        ErrorCode::Protocol
-    } else {
-        ErrorCode::Connection
-    };
-    Failure { code, message: chain(error) }
-}
-
-fn forbidden_address(forbidden: &ForbiddenAddress) -> Failure {
-    // Which address it was is for the operator: it would tell a tenant what names mean inside of the network.
-    tracing::info!(address = %forbidden.0, "an endpoint leads to an address that is not allowed");
-    let message = "the URL leads to an address that is not public, and this server does not allow it".to_owned();
-    Failure { code: ErrorCode::ForbiddenAddress, message }
-}
-
-fn timed_out(timeout: Duration) -> Failure {
-    Failure { code: ErrorCode::Timeout, message: format!("no complete response within {} ms", timeout.as_millis()) }
-}
-
-/// The causes without the outermost, which would repeat the URL.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let separator = if text.is_empty() { "" } else { ": " };
-        write!(text, "{separator}{error}").expect("a String takes every write");
-        cause = error.source();
-    }
-    if text.is_empty() { "the request failed".to_owned() } else { text.replace('\0', "\u{fffd}") }
-}
-
-/// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
-fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }

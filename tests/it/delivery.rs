@@ -1,6 +1,7 @@
 //! From a publish to the receiver.
 
 mod crash;
+mod failure;
 mod order;
 mod recovery;
 mod retry;

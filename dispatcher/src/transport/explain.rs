@@ -1,0 +1,99 @@
+//! What went wrong below HTTP, in words for the owner of the endpoint: no library speaks here, and no address is named.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use angarium_entity::attempt::ErrorCode;
+use rustls::CertificateError;
+
+use super::address_guard::ForbiddenAddress;
+use super::resolver::ResolveError;
+use super::{CONNECT_TIMEOUT, Failure};
+
+/// Tells what a failed request failed of.
+pub(super) fn explain(error: &reqwest::Error) -> Failure {
+    let failure = failure(error);
+    // The libraries' own words are for the operator.
+    tracing::debug!(error = error as &dyn std::error::Error, code = ?failure.code, "a request failed");
+    failure
+}
+
+fn failure(error: &reqwest::Error) -> Failure {
+    let (code, message) = if let Some(failed) = find::<ResolveError>(error) {
+        match failed {
+            ResolveError::Forbidden(forbidden) => return forbidden_address(forbidden),
+            failed => (ErrorCode::Dns, failed.to_string()),
+        }
+    } else if error.is_timeout() {
+        (ErrorCode::Timeout, format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))
+    } else if let Some(failed) = find::<rustls::Error>(error) {
+        (ErrorCode::Tls, tls(failed).to_owned())
+    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        (ErrorCode::Protocol, "the answer is not valid HTTP".to_owned())
+    } else {
+        (ErrorCode::Connection, connection(error).to_owned())
+    };
+    Failure { code, message }
+}
+
+fn tls(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the certificate has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the certificate is for another host name"
+            }
+            CertificateError::Revoked => "the certificate was revoked",
+            CertificateError::UnknownIssuer => "the certificate is not from an authority that this server trusts",
+            _ => "the certificate is not valid",
+        },
+        rustls::Error::InvalidMessage(_) => "the receiver does not speak TLS at this port",
+        rustls::Error::AlertReceived(_) => "the receiver broke off the TLS handshake",
+        rustls::Error::PeerIncompatible(_) => "the receiver speaks no version or cipher of TLS that this server does",
+        _ => "the TLS handshake failed",
+    }
+}
+
+fn connection(error: &reqwest::Error) -> &'static str {
+    let closed = "the connection was closed before an answer came";
+    if find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message) {
+        return closed;
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "the connection was refused",
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => closed,
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "the host cannot be reached",
+        Some(io::ErrorKind::TimedOut) => "the connection broke: the host has stopped answering",
+        _ => "the connection failed",
+    }
+}
+
+pub(super) fn forbidden_address(forbidden: &ForbiddenAddress) -> Failure {
+    // Which address it was is for the operator: it would tell a tenant what names mean inside of the network.
+    tracing::info!(address = %forbidden.0, "an endpoint leads to an address that is not allowed");
+    let message = "the URL leads to an address that is not public, and this server does not allow it".to_owned();
+    Failure { code: ErrorCode::ForbiddenAddress, message }
+}
+
+pub(super) fn timed_out(timeout: Duration) -> Failure {
+    Failure { code: ErrorCode::Timeout, message: format!("no complete response within {} ms", timeout.as_millis()) }
+}
+
+/// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
+pub(super) fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
