@@ -147,6 +147,7 @@ mod tests {
             ("ANGARIUM_IN_FLIGHT_MAX", "many"),
             ("ANGARIUM_ALLOW_HTTP", "yes"),
             ("ANGARIUM_ALLOW_CIDRS", "10.0.0.0"),
+            ("ANGARIUM_PROXY_URL", "proxy:3128"),
             ("ANGARIUM_ADMIN_KEY", "sk_live_short"),
             ("ANGARIUM_ENCRYPTION_KEY", "short"),
             ("ANGARIUM_LOG", "angarium=loud"),
@@ -162,6 +163,8 @@ mod tests {
         for name in [secrets::ADMIN_KEY, secrets::ENCRYPTION_KEY] {
             assert!(!read(&[(name, "hush-hush")]).expect_err("malformed").contains("hush"));
         }
+        let error = read(&[("ANGARIUM_PROXY_URL", "socks5://user:hush@proxy")]).expect_err("malformed");
+        assert!(!error.contains("hush"), "{error}");
         let error = read(&[(database::URL, "mysql://root:hush@localhost")]).expect_err("malformed");
         assert!(!error.contains("hush"), "{error}");
     }

@@ -79,6 +79,7 @@ impl Server {
             arbiters: config.dispatcher.arbiters,
             in_flight_max: config.dispatcher.in_flight_max,
             guard: AddressGuard::new(config.dispatcher.allowed.clone()),
+            proxy: config.dispatcher.proxy.clone(),
         };
         let sealer = config.secrets.sealer.clone();
         let dispatcher = Dispatcher::start(of_dispatcher, db.clone(), sealer.clone(), clock.clone()).await?;

@@ -1,6 +1,6 @@
 //! What the dispatcher is told at its start.
 
-use crate::AddressGuard;
+use crate::{AddressGuard, Proxy};
 
 /// Settings of the dispatcher.
 #[derive(Clone, Debug)]
@@ -11,4 +11,6 @@ pub struct Config {
     pub in_flight_max: usize,
     /// Which addresses may be connected to.
     pub guard: AddressGuard,
+    /// What every request goes through; none sends directly.
+    pub proxy: Option<Proxy>,
 }

@@ -50,4 +50,6 @@ pub use handle::{DispatcherHandle, RetryError};
 pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
+pub use transport::ClientError;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};
+pub use transport::proxy::{Proxy, ProxyUrlError};

@@ -26,7 +26,7 @@ use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
 use crate::store::{completion, ingest, install, pager, sole, sweep};
-use crate::transport::Transport;
+use crate::transport::{ClientError, Transport};
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
 const CHANGES_KEPT: usize = 4096;
@@ -42,7 +42,7 @@ const JOIN_WITHIN: Duration = Duration::from_millis(500);
 pub enum StartError {
     /// The HTTP client could not be made, for example without any root certificates.
     #[error("cannot make the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] ClientError),
     /// A thread or its runtime could not be made.
     #[error("cannot start the threads that deliver")]
     Threads(#[source] std::io::Error),
@@ -78,13 +78,14 @@ impl Dispatcher {
         let sole = sole::Sole::claim(&db).await.map_err(StartError::Database)?.ok_or(StartError::NotSole)?;
         let runtime = tokio::runtime::Handle::current();
         let guard = Arc::new(config.guard.clone());
-        Transport::new(guard.clone(), runtime.clone()).map_err(StartError::Client)?;
+        Transport::new(guard.clone(), runtime.clone(), config.proxy.clone()).map_err(StartError::Client)?;
 
         let (asks, asked) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
         let memory = JobMemory::default();
         let setup = Setup {
             guard,
+            proxy: config.proxy.clone(),
             runtime,
             clock: clock.clone(),
             in_flight_max: config.in_flight_max,

@@ -1,4 +1,4 @@
-//! The HTTP client: no redirects, no proxy from the environment, no decompression, one deadline over all, a body
+//! The HTTP client: no redirects, no proxy but the configured one, no decompression, one deadline over all, a body
 //! that is read to a cap.
 //!
 //! One client for each arbiter, made on its thread: a pooled connection belongs to the runtime that opened it, and a
@@ -11,17 +11,21 @@ use std::time::{Duration, Instant};
 
 use angarium_entity::attempt::{ErrorCode, FAILURE_BODY_BYTES_MAX, SUCCESS_BODY_BYTES_MAX};
 use angarium_entity::endpoint::{Header, Headers, RequestHeader};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Body, Client, Response};
 use tokio::runtime::Handle;
 use url::Url;
 
 pub(crate) mod address_guard;
 mod explain;
+pub(crate) mod proxy;
 mod resolver;
 
 use address_guard::AddressGuard;
-use explain::{explain, find, forbidden_address, timed_out};
+use explain::{SendError, explain, find, forbidden_address, timed_out};
+use proxy::{Proxy, Tunnels};
 use resolver::GuardedResolver;
 
 /// Longest wait for a connection, name look-up and TLS included.
@@ -66,10 +70,29 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+/// Why the client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The direct one.
+    #[error(transparent)]
+    Direct(#[from] reqwest::Error),
+    /// The TLS of tunnels.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// What sends.
+#[derive(Debug)]
+enum Sender {
+    Direct(Client),
+    /// The client that is inside of the direct one as well, with connections that are tunnels.
+    Proxied(legacy::Client<Tunnels, Body>),
+}
+
 /// The client of one arbiter.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    client: Client,
+    sender: Sender,
     guard: Arc<AddressGuard>,
     /// When each host last answered: only then can the pool hold a connection to it.
     answered: RefCell<HashMap<String, Instant>>,
@@ -77,7 +100,15 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Call it on the thread that will send. `runtime` resolves names.
-    pub(crate) fn new(guard: Arc<AddressGuard>, runtime: Handle) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(guard: Arc<AddressGuard>, runtime: Handle, proxy: Option<Proxy>) -> Result<Self, ClientError> {
+        if let Some(proxy) = proxy {
+            let client = legacy::Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(IDLE_PER_HOST)
+                .build(Tunnels::new(proxy, guard.clone(), runtime)?);
+            return Ok(Self { sender: Sender::Proxied(client), guard, answered: RefCell::default() });
+        }
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -90,7 +121,7 @@ impl Transport {
             .tcp_nodelay(true)
             .http1_only()
             .build()?;
-        Ok(Self { client, guard, answered: RefCell::default() })
+        Ok(Self { sender: Sender::Direct(client), guard, answered: RefCell::default() })
     }
 
     /// Sends `request` and reads the answer, all within its timeout. A response counts from its status on: a body that
@@ -123,7 +154,7 @@ impl Transport {
     }
 
     /// Whether the request may have met a connection of the pool that was already closed.
-    fn was_stale(&self, request: &Request, error: &reqwest::Error, started: Instant) -> bool {
+    fn was_stale(&self, request: &Request, error: &SendError, started: Instant) -> bool {
         let pooled = |at: &Instant| started.saturating_duration_since(*at) < IDLE_TIMEOUT + STALE_CONNECTION_WITHIN;
         is_broken_connection(error)
             && started.elapsed() < STALE_CONNECTION_WITHIN
@@ -143,12 +174,24 @@ impl Transport {
         }
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Response, reqwest::Error> {
-        let mut outgoing = self.client.post(request.url.clone());
-        for header in &request.headers {
-            outgoing = outgoing.header(&header.name, &header.value);
+    async fn exchange(&self, request: &Request) -> Result<Response, SendError> {
+        match &self.sender {
+            Sender::Direct(client) => {
+                let mut outgoing = client.post(request.url.clone());
+                for header in &request.headers {
+                    outgoing = outgoing.header(&header.name, &header.value);
+                }
+                Ok(outgoing.body(request.body.clone()).send().await?)
+            }
+            Sender::Proxied(client) => {
+                let mut outgoing = http::Request::post(request.url.as_str());
+                for header in &request.headers {
+                    outgoing = outgoing.header(&header.name, &header.value);
+                }
+                let response = client.request(outgoing.body(Body::from(request.body.clone()))?).await?;
+                Ok(response.map(Body::wrap).into())
+            }
         }
-        outgoing.body(request.body.clone()).send().await
     }
 }
 
@@ -193,7 +236,7 @@ fn kept_headers(headers: &http::HeaderMap) -> Headers {
     Headers(kept.collect())
 }
 
-fn is_broken_connection(error: &reqwest::Error) -> bool {
+fn is_broken_connection(error: &SendError) -> bool {
     if error.is_connect() || error.is_timeout() {
         return false;
     }

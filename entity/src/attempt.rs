@@ -81,6 +81,8 @@ pub enum ErrorCode {
     HttpStatus,
     /// Not valid HTTP.
     Protocol,
+    /// The outbound proxy failed.
+    Proxy,
     /// A redirect, which is not followed.
     Redirect,
     /// No response within the timeout.

@@ -3,6 +3,7 @@
 mod crash;
 mod failure;
 mod order;
+mod proxy;
 mod recovery;
 mod retry;
 mod sending;

@@ -7,6 +7,7 @@ pub mod app;
 pub mod builder;
 pub mod client;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod receiver;
 pub mod services;

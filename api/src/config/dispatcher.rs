@@ -2,6 +2,7 @@
 
 use std::thread::available_parallelism;
 
+use angarium_dispatcher::Proxy;
 use ipnet::IpNet;
 
 use super::reader::{Reader, boolean, list, number};
@@ -32,6 +33,11 @@ pub struct Dispatcher {
     ///
     /// `ANGARIUM_ALLOW_CIDRS`, a list with commas such as `10.1.0.0/16,fd00::/8`. Default none.
     pub allowed: Vec<IpNet>,
+    /// The HTTP proxy that every request goes through. Names are resolved and addresses checked before it is asked.
+    ///
+    /// `ANGARIUM_PROXY_URL`, such as `http://user:password@proxy.internal:3128`. Default none, whatever `HTTPS_PROXY`
+    /// says.
+    pub proxy: Option<Proxy>,
 }
 
 impl Dispatcher {
@@ -44,6 +50,7 @@ impl Dispatcher {
             arbiters: reader.read("ANGARIUM_ARBITERS", number(1..=ARBITERS_MAX)).unwrap_or_else(cores),
             in_flight_max: reader.read("ANGARIUM_IN_FLIGHT_MAX", number(1..=IN_FLIGHT_MAX)).unwrap_or(IN_FLIGHT),
             allow_http: reader.read("ANGARIUM_ALLOW_HTTP", boolean).unwrap_or(false),
+            proxy: reader.read("ANGARIUM_PROXY_URL", |text| Proxy::parse(text).map_err(|error| error.to_string())),
             allowed: reader.read("ANGARIUM_ALLOW_CIDRS", |text| list(text, network)).unwrap_or_default(),
         }
     }

@@ -19,11 +19,13 @@ use crate::report::Report;
 use crate::store::pager::Ask;
 use crate::transport::Transport;
 use crate::transport::address_guard::AddressGuard;
+use crate::transport::proxy::Proxy;
 
 /// What a hub is made from, on its own thread.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) guard: Arc<AddressGuard>,
+    pub(crate) proxy: Option<Proxy>,
     /// Resolves names.
     pub(crate) runtime: Handle,
     pub(crate) clock: SharedClock,
@@ -77,7 +79,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Call it on the thread of the arbiter.
     pub(crate) fn new(hub: Addr<Hub>, setup: &Setup) -> Rc<Self> {
-        let transport = Transport::new(setup.guard.clone(), setup.runtime.clone())
+        let transport = Transport::new(setup.guard.clone(), setup.runtime.clone(), setup.proxy.clone())
             .expect("the same client was made once before the threads were started");
         Rc::new(Self {
             hub,

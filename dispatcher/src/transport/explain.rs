@@ -8,23 +8,57 @@ use angarium_entity::attempt::ErrorCode;
 use rustls::CertificateError;
 
 use super::address_guard::ForbiddenAddress;
+use super::proxy::ProxyError;
 use super::resolver::ResolveError;
 use super::{CONNECT_TIMEOUT, Failure};
 
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Direct(#[from] reqwest::Error),
+    #[error(transparent)]
+    Proxied(#[from] hyper_util::client::legacy::Error),
+    #[error(transparent)]
+    Request(#[from] http::Error),
+}
+
+impl SendError {
+    /// Whether there was no connection yet.
+    pub(super) fn is_connect(&self) -> bool {
+        match self {
+            Self::Direct(error) => error.is_connect(),
+            Self::Proxied(error) => error.is_connect(),
+            Self::Request(_) => false,
+        }
+    }
+
+    pub(super) fn is_timeout(&self) -> bool {
+        let is_io_timeout = || find::<io::Error>(self).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        match self {
+            Self::Direct(error) => error.is_timeout(),
+            Self::Proxied(error) => error.is_connect() && is_io_timeout(),
+            Self::Request(_) => false,
+        }
+    }
+}
+
 /// Tells what a failed request failed of.
-pub(super) fn explain(error: &reqwest::Error) -> Failure {
+pub(super) fn explain(error: &SendError) -> Failure {
     let failure = failure(error);
     // The libraries' own words are for the operator.
     tracing::debug!(error = error as &dyn std::error::Error, code = ?failure.code, "a request failed");
     failure
 }
 
-fn failure(error: &reqwest::Error) -> Failure {
+fn failure(error: &SendError) -> Failure {
     let (code, message) = if let Some(failed) = find::<ResolveError>(error) {
         match failed {
             ResolveError::Forbidden(forbidden) => return forbidden_address(forbidden),
             failed => (ErrorCode::Dns, failed.to_string()),
         }
+    } else if let Some(failed) = find::<ProxyError>(error) {
+        (ErrorCode::Proxy, failed.to_string())
     } else if error.is_timeout() {
         (ErrorCode::Timeout, format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))
     } else if let Some(failed) = find::<rustls::Error>(error) {
@@ -58,7 +92,7 @@ fn tls(error: &rustls::Error) -> &'static str {
     }
 }
 
-fn connection(error: &reqwest::Error) -> &'static str {
+fn connection(error: &SendError) -> &'static str {
     let closed = "the connection was closed before an answer came";
     if find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message) {
         return closed;
@@ -84,7 +118,7 @@ pub(super) fn timed_out(timeout: Duration) -> Failure {
 }
 
 /// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
-pub(super) fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+pub(super) fn find<E: std::error::Error + 'static>(error: &SendError) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<E>() {

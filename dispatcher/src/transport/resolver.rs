@@ -44,7 +44,8 @@ impl GuardedResolver {
         Self { guard, runtime }
     }
 
-    async fn look_up(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// The addresses of a name that may be connected to.
+    pub(super) async fn look_up(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
         let host = name.clone();
         let found =
             self.runtime.spawn(async move { tokio::net::lookup_host((host, 0)).await.map(Vec::from_iter) }).await;

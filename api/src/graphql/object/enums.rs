@@ -184,6 +184,8 @@ pub(crate) enum DeliveryAttemptErrorCode {
     HttpStatus,
     /// The response was not valid HTTP.
     Protocol,
+    /// The outbound proxy failed.
+    Proxy,
     /// The response was a redirect, which is not followed.
     Redirect,
     /// No response within the timeout.
