@@ -86,6 +86,28 @@ async fn the_printed_document_runs_without_an_edit_and_the_inbox_verifies_what_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_inbox_verifies_every_scheme_of_signature() {
+    let dev = Dev::start();
+    let api = GraphQl::new(dev.process.base(), &dev.key());
+    let schemes = ["STANDARD_WEBHOOKS", "ED25519", "GITHUB", "SHOPIFY", "STRIPE", "TWO_SECRET", "NONE"];
+    for scheme in schemes {
+        let signing = json!({ "scheme": scheme, "secret": (scheme == "TWO_SECRET").then_some("the-callers-half") });
+        let url = format!("{}/dev/inbox/{scheme}", dev.process.base());
+        let endpoint = json!({ "create": { "url": url, "signing": signing } });
+        builder::subscribe(&api, json!({ "eventTypes": ["sms.outbound"], "endpoint": endpoint })).await;
+    }
+    builder::publish(&api, json!({ "eventType": "sms.outbound", "payload": {} })).await;
+    let arrived = eventually("the event is in the inbox of each", async || {
+        let arrived = dev.inbox().await;
+        (arrived.len() == schemes.len()).then_some(arrived)
+    })
+    .await;
+    for entry in arrived {
+        assert_eq!(entry["verified"], entry["path"] != "/dev/inbox/NONE", "{entry}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_printed_curl_command_runs_in_bash() {
     let dev = Dev::start();
     let said = dev.said();
