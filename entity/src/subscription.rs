@@ -5,7 +5,9 @@ use sea_orm::entity::prelude::*;
 use crate::json::StringList;
 use crate::{ApiKeyId, EndpointId, RetryPolicy, SubscriptionId, Timestamp, WorkspaceId};
 
+pub mod cel;
 pub mod event_filter;
+pub mod payload_fields;
 
 /// Most event types of a subscription.
 pub const EVENT_TYPES_MAX: usize = 100;
