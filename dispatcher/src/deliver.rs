@@ -28,7 +28,12 @@ pub(crate) async fn deliver_once(
 ) -> Option<Report> {
     let started_at = clock.now();
     let started = Instant::now();
-    let body = render::body(settings.body_format, &job.event);
+    let Some(subscription) = settings.subscription(job.subscription_id) else {
+        tracing::error!(delivery = %job.delivery_id, subscription = %job.subscription_id, "a delivery of an unknown subscription");
+        return None;
+    };
+    let subscription_version = subscription.revision;
+    let body = render::body(settings.body_format, &job.event, subscription.payload_fields.as_ref());
     let signature = settings.signer.sign(&job.event.id.to_string(), started_at, &body);
     let head = Head {
         event: &job.event,
@@ -45,7 +50,8 @@ pub(crate) async fn deliver_once(
         tracing::error!(delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
         return None;
     };
-    let exchange = Exchange { started_at, completed_at: clock.now(), took: started.elapsed(), signature, answered };
+    let (completed_at, took) = (clock.now(), started.elapsed());
+    let exchange = Exchange { started_at, completed_at, took, signature, subscription_version, answered };
     Some(report(settings, job, exchange, rand::random()))
 }
 
@@ -55,6 +61,7 @@ struct Exchange {
     completed_at: Timestamp,
     took: Duration,
     signature: Option<String>,
+    subscription_version: i32,
     answered: Result<Answer, Failure>,
 }
 
@@ -127,6 +134,7 @@ fn attempt_row(settings: &Settings, job: &Job, exchange: Exchange, error_code: O
         duration_ms: i32::try_from(exchange.took.as_millis()).unwrap_or(i32::MAX),
         signature: exchange.signature,
         endpoint_version: settings.version,
+        subscription_version: exchange.subscription_version,
         error_code,
         error_message,
         response_status_code: answer.as_ref().map(|answer| i32::from(answer.status)),

@@ -3,6 +3,7 @@
 //! # Cast
 //! * [`DispatcherHandle`]: all that the API sees.
 //! * `store::ingest`: the committer that writes many publishes in one transaction, events and deliveries together.
+//! * `store::sieve`: where the filters of subscriptions run, away from that committer, one workspace after the other.
 //! * `actor::hub`: one for each arbiter (a thread with its own HTTP client). It wakes endpoints and lets them sleep, and
 //!   reminds each of the earliest of its retries.
 //! * `actor::endpoint`: one actor for each endpoint with something to do. A shell: `machine::endpoint` decides.
@@ -13,10 +14,10 @@
 //!
 //! # Arrows
 //! ```text
-//! publish → ingest ══ rows ══╗
-//!              └─ hint → hub → endpoint → attempt → completion ══ rows
-//!                         ↑        ↑ page                 │
-//!             sweep ──────┘        └─ pager ══ rows       └→ hub: recorded, retry due soon
+//! publish (→ sieve) → ingest ══ rows ══╗
+//!                       └─ hint → hub → endpoint → attempt → completion ══ rows
+//!                                  ↑        ↑ page                 │
+//!                      sweep ──────┘        └─ pager ══ rows       └→ hub: recorded, retry due soon
 //! ```
 //!
 //! # When it dies half-way

@@ -1,18 +1,27 @@
 //! What a request says: its body and headers. The same for the first sending and for showing it a year later.
 
+use std::borrow::Cow;
+
 use angarium_entity::endpoint::{BodyFormat, RequestHeader, SignatureScheme};
+use angarium_entity::json::StringList;
+use angarium_entity::subscription::payload_fields;
 use angarium_entity::{Timestamp, event};
 use url::Url;
 
 /// `user-agent` of every request.
 pub const USER_AGENT: &str = concat!("Angarium/", env!("CARGO_PKG_VERSION"));
 
-/// The body, byte for byte as it is signed and sent. The payload goes in as it was published, never encoded again.
-pub fn body(format: BodyFormat, event: &event::Model) -> String {
-    let (event_type, time, payload) = (&event.event_type, event.occurred_at, &event.payload);
+/// The body, byte for byte as it is signed and sent. The payload, or what `fields` keep of it, goes in as it was
+/// published, never encoded again.
+pub fn body(format: BodyFormat, event: &event::Model, fields: Option<&StringList>) -> String {
+    let payload = match fields {
+        Some(fields) => Cow::Owned(payload_fields::cut(&event.payload, &fields.0)),
+        None => Cow::Borrowed(event.payload.as_str()),
+    };
+    let (event_type, time) = (&event.event_type, event.occurred_at);
     // Nothing that goes in here has a character that JSON escapes.
     match format {
-        BodyFormat::Raw => payload.clone(),
+        BodyFormat::Raw => payload.into_owned(),
         BodyFormat::Envelope => format!(r#"{{"type":"{event_type}","timestamp":"{time}","data":{payload}}}"#),
         BodyFormat::CloudEvents => format!(
             r#"{{"specversion":"1.0","id":"{}","source":"urn:uuid:{}","type":"{event_type}","time":"{time}","datacontenttype":"application/json","data":{payload}}}"#,
@@ -89,7 +98,6 @@ fn host(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
-    use angarium_entity::json::StringList;
     use angarium_entity::{EventId, WorkspaceId};
 
     use super::*;
@@ -114,13 +122,15 @@ mod tests {
         let payload = r#"{"z": 1.0, "a":12345678901234567890123}"#;
         let event = event(payload);
         assert_eq!(
-            body(BodyFormat::Envelope, &event),
+            body(BodyFormat::Envelope, &event, None),
             format!(r#"{{"type":"sms.outbound","timestamp":"2021-02-25T15:02:10.250Z","data":{payload}}}"#)
         );
-        assert_eq!(body(BodyFormat::Raw, &event), payload);
+        assert_eq!(body(BodyFormat::Raw, &event, None), payload);
+        let fields = StringList(vec!["a".to_owned()]);
+        assert_eq!(body(BodyFormat::Raw, &event, Some(&fields)), r#"{"a":12345678901234567890123}"#);
         let (id, workspace) = (event.id, event.workspace_id.0);
         assert_eq!(
-            body(BodyFormat::CloudEvents, &event),
+            body(BodyFormat::CloudEvents, &event, None),
             format!(
                 r#"{{"specversion":"1.0","id":"{id}","source":"urn:uuid:{workspace}","type":"sms.outbound","time":"2021-02-25T15:02:10.250Z","datacontenttype":"application/json","data":{payload}}}"#
             )

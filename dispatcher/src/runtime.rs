@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
-use crate::store::{completion, ingest, install, pager, sole, sweep};
+use crate::store::{completion, ingest, install, pager, sieve, sole, sweep};
 use crate::transport::{ClientError, Transport};
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
@@ -98,7 +98,8 @@ impl Dispatcher {
         let hubs = Hubs::new(arbiters.iter().map(|arbiter| start_hub(arbiter, &setup)).collect());
 
         let changes = broadcast::Sender::new(CHANGES_KEPT);
-        let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone());
+        let sieve = sieve::Sieve::start().map_err(StartError::Threads)?;
+        let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone(), sieve);
         let eraser = Eraser {
             db: db.clone(),
             clock: clock.clone(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use angarium_entity::endpoint::{self, BodyFormat, Ordering, RequestHeader, SignatureScheme, Status, StrictExhaustion};
+use angarium_entity::json::StringList;
 use angarium_entity::sealer::{SealError, Sealer};
 use angarium_entity::{RetryPolicy, SubscriptionId, WorkspaceId, signing_secret, subscription, workspace};
 use url::Url;
@@ -25,8 +26,16 @@ pub(crate) struct Settings {
     pub(crate) on_exhausted: Option<StrictExhaustion>,
     pub(crate) signature_scheme: SignatureScheme,
     pub(crate) signer: Signer,
-    policies: HashMap<SubscriptionId, RetryPolicy>,
+    subscriptions: HashMap<SubscriptionId, OfSubscription>,
     default_policy: RetryPolicy,
+}
+
+/// What a delivery is sent by on behalf of its subscription, also when that has moved on to another endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OfSubscription {
+    pub(crate) revision: i32,
+    pub(crate) payload_fields: Option<StringList>,
+    retry_policy: Option<RetryPolicy>,
 }
 
 /// Rows that no settings can be made of. Our fault, never the receiver's: the deliveries wait.
@@ -56,9 +65,12 @@ impl Settings {
         };
         let max_in_flight = usize::try_from(row.max_in_flight).unwrap_or(1).max(1);
         let rate_limit = row.rate_limit_per_second.and_then(|limit| usize::try_from(limit).ok());
-        let policies = subscriptions
+        let subscriptions = subscriptions
             .into_iter()
-            .filter_map(|subscription| Some((subscription.id, subscription.retry_policy?)))
+            .map(|subscription| {
+                let subscription::Model { id, revision, payload_fields, retry_policy, .. } = subscription;
+                (id, OfSubscription { revision, payload_fields, retry_policy })
+            })
             .collect();
         Ok(Self {
             workspace_id: row.workspace_id,
@@ -71,13 +83,20 @@ impl Settings {
             on_exhausted: (row.ordering == Ordering::Strict).then_some(row.on_exhausted),
             signature_scheme: row.signature_scheme,
             signer,
-            policies,
+            subscriptions,
             default_policy: workspace.retry_policy.clone().unwrap_or_default(),
         })
     }
 
     /// The policy of a subscription, or what it inherits.
     pub(crate) fn retry_policy(&self, subscription: SubscriptionId) -> &RetryPolicy {
-        self.policies.get(&subscription).unwrap_or(&self.default_policy)
+        let own = self.subscriptions.get(&subscription).and_then(|found| found.retry_policy.as_ref());
+        own.unwrap_or(&self.default_policy)
+    }
+
+    /// What a delivery of this subscription is sent by. None for one that these settings do not know yet, because it was
+    /// made or moved here after they were read.
+    pub(crate) fn subscription(&self, subscription: SubscriptionId) -> Option<&OfSubscription> {
+        self.subscriptions.get(&subscription)
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod install;
 pub(crate) mod match_table;
 pub(crate) mod pager;
 pub(crate) mod retry;
+pub(crate) mod sieve;
 pub(crate) mod sole;
 pub(crate) mod sql;
 mod standing;

@@ -35,6 +35,8 @@ pub struct Model {
     pub signature: Option<String>,
     /// Version of the endpoint that made the request; see [`crate::endpoint_revision`].
     pub endpoint_version: i32,
+    /// Revision of the subscription that decided the body; see [`crate::subscription_revision`].
+    pub subscription_version: i32,
     /// What went wrong; null on success.
     pub error_code: Option<ErrorCode>,
     /// The same in words.

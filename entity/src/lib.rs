@@ -5,7 +5,7 @@
 //!         [`event_type`] is the catalogue, shared by every workspace; [`change_log`] feeds the live streams;
 //!         [`shard`] and [`node`] say who delivers what.
 //! Rules   everything that can be decided without the network is here and takes time and chance as arguments:
-//!         [`retry_policy`], [`subscription::event_filter`], [`delivery::state`], [`endpoint::url`].
+//!         [`retry_policy`], [`subscription::event_filter`], [`subscription::cel`], [`delivery::state`], [`endpoint::url`].
 //! Absent  GraphQL, HTTP, actix, Redis; and the history of the schema, which is the `migration` crate's.
 //!
 //! Conventions of every table
@@ -38,6 +38,7 @@ pub mod sealer;
 pub mod shard;
 pub mod signing_secret;
 pub mod subscription;
+pub mod subscription_revision;
 pub mod timestamp;
 pub mod workspace;
 

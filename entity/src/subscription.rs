@@ -1,4 +1,4 @@
-//! Rules that send events of some types and channels to one endpoint.
+//! Rules that send events of some types, channels and content to one endpoint.
 
 use sea_orm::entity::prelude::*;
 
@@ -41,6 +41,10 @@ pub struct Model {
     pub channels: Option<StringList>,
     /// Caller-defined data, as its text.
     pub metadata: Option<String>,
+    /// Condition on the event in CEL, see [`cel`]; null takes every event of the types and channels.
+    pub filter: Option<String>,
+    /// Top-level payload fields to send; null sends all.
+    pub payload_fields: Option<StringList>,
     /// When failed deliveries are tried again; null inherits from the workspace.
     pub retry_policy: Option<RetryPolicy>,
     /// The service of the event types.
@@ -51,6 +55,8 @@ pub struct Model {
     pub expires_at: Option<Timestamp>,
     /// Grows with every change.
     pub version: i32,
+    /// The version at which what decides a request last changed; see [`crate::subscription_revision`].
+    pub revision: i32,
     /// The key that made it.
     pub created_by: Option<ApiKeyId>,
     /// When it was made. Where several match one endpoint, the oldest decides.

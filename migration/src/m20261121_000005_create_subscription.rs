@@ -23,12 +23,15 @@ impl MigrationTrait for Migration {
                 text_null("owner_id"),
                 json("event_types"),
                 json_null("channels"),
+                text_null("filter"),
+                json_null("payload_fields"),
                 text_null("metadata"),
                 json_null("retry_policy"),
                 text_null("service"),
                 flag("enabled"),
                 big_null("expires_at"),
                 int("version"),
+                int("revision"),
                 uuid_null("created_by"),
                 big("created_at"),
                 big("updated_at"),
@@ -39,6 +42,20 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut references("subscription", "workspace_id", "workspace"))
             .foreign_key(&mut references("subscription", "endpoint_id", "endpoint"));
         manager.create_table(subscription).await?;
+        let mut revision = table(
+            "subscription_revision",
+            [
+                uuid("subscription_id"),
+                int("version"),
+                uuid("endpoint_id"),
+                json_null("payload_fields"),
+                big("created_at"),
+            ],
+        );
+        revision
+            .primary_key(Index::create().col(Alias::new("subscription_id")).col(Alias::new("version")))
+            .foreign_key(&mut references("subscription_revision", "subscription_id", "subscription"));
+        manager.create_table(revision).await?;
         run(
             manager,
             &[
@@ -49,6 +66,8 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX subscription_workspace_end \
                  ON subscription (workspace_id, COALESCE(expires_at, 9223372036854775807), id)",
                 "CREATE INDEX subscription_workspace_updated ON subscription (workspace_id, updated_at, id)",
+                // Whose deliveries an endpoint has, those of subscriptions that have moved on included.
+                "CREATE INDEX subscription_revision_endpoint ON subscription_revision (endpoint_id, subscription_id)",
                 "CREATE INDEX subscription_endpoint ON subscription (endpoint_id, created_at, id)",
             ],
         )
@@ -56,6 +75,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        drop_tables(manager, &["subscription"]).await
+        drop_tables(manager, &["subscription_revision", "subscription"]).await
     }
 }

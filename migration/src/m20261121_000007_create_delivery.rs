@@ -55,6 +55,7 @@ impl MigrationTrait for Migration {
                     int("duration_ms"),
                     text_null("signature"),
                     int("endpoint_version"),
+                    int("subscription_version"),
                     word_null("error_code"),
                     text_null("error_message"),
                     int_null("response_status_code"),

@@ -3,9 +3,11 @@
 mod administration;
 mod deletion;
 mod endpoint;
+mod filter;
 mod header;
 mod input;
 mod live;
+mod preview;
 mod sending;
 mod settings;
 mod subscription;

@@ -1,12 +1,17 @@
 //! Rules that send events to an endpoint.
 
+use std::collections::HashSet;
+
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, Change, SubscriptionChange};
 use angarium_entity::signing_secret::SigningSecret;
-use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, workspace};
+use angarium_entity::{
+    EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, subscription_revision, workspace,
+};
 use async_graphql::Enum;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect as _,
 };
 
 use super::problem::CommonCode;
@@ -19,6 +24,7 @@ use crate::{AppState, Caller};
 mod check;
 mod delete;
 mod list;
+mod preview;
 mod renew;
 mod status;
 mod switch;
@@ -27,6 +33,7 @@ mod update;
 
 pub use delete::delete;
 pub use list::{Filter, Sort, of_endpoint};
+pub use preview::{Preview, PreviewDraft, preview};
 pub use renew::renew;
 pub use status::{Status, explain};
 pub use switch::switch;
@@ -43,6 +50,8 @@ pub enum ErrorCode {
     Conflict,
     /// The subscription is expired; renew it first.
     Expired,
+    /// The CEL expression is wrong; see the message.
+    FilterInvalid,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
     /// The value is malformed.
@@ -110,6 +119,10 @@ pub struct Draft {
     pub event_types: Vec<String>,
     /// Channels whose events match.
     pub channels: Option<Vec<String>>,
+    /// Condition on an event, in CEL.
+    pub filter: Option<String>,
+    /// Top-level payload fields to send.
+    pub payload_fields: Option<Vec<String>>,
     /// Caller-defined data, as compact JSON text.
     pub metadata: Option<String>,
     /// When failed deliveries are tried again.
@@ -178,6 +191,7 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
         row.endpoint_id = endpoint.id;
     }
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
+    insert_revision(&transaction, &row).await?;
     let made = endpoint.as_ref().map(|endpoint| change_log::EndpointChange::of(endpoint.id).into());
     let changes = made.into_iter().chain([change_of(&row)]).map(|change| (workspace_id, change));
     logged::commit(state, transaction, row.created_at, changes).await?;
@@ -188,6 +202,22 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
 /// The entry of the log for a subscription that was made, changed or deleted.
 fn change_of(row: &subscription::Model) -> Change {
     SubscriptionChange { subscription_id: row.id }.into()
+}
+
+async fn insert_revision(db: &impl ConnectionTrait, row: &subscription::Model) -> Result<(), DbErr> {
+    let revision = subscription_revision::Model::from(row).into_active_model();
+    subscription_revision::Entity::insert(revision).exec_without_returning(db).await.map(drop)
+}
+
+/// Where the events of these subscriptions go and ever went: who has to know of what changes in them.
+async fn endpoints_of(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = SubscriptionId>,
+) -> Result<HashSet<EndpointId>, DbErr> {
+    use subscription_revision::Column;
+    let select = subscription_revision::Entity::find().filter(Column::SubscriptionId.is_in(ids));
+    let endpoints = select.select_only().column(Column::EndpointId).distinct();
+    Ok(endpoints.into_tuple::<EndpointId>().all(db).await?.into_iter().collect())
 }
 
 async fn require_endpoint(

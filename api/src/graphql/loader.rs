@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use angarium_entity::{
     ApiKeyId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, api_key, attempt, delivery,
-    endpoint, endpoint_revision, event, event_type, signing_secret, subscription, workspace,
+    endpoint, endpoint_revision, event, event_type, signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::sea_query::SelectStatement;
 use tokio::sync::oneshot;
@@ -95,6 +95,7 @@ pub(crate) struct Loaders {
     deliveries: Batch<Key<DeliveryId>, Option<delivery::Model>>,
     event_types: Batch<String, Option<event_type::Model>>,
     revisions: Batch<(EndpointId, i32), Option<endpoint_revision::Model>>,
+    subscription_revisions: Batch<(SubscriptionId, i32), Option<subscription_revision::Model>>,
     secrets: Batch<EndpointId, Vec<signing_secret::Model>>,
     backlogs: Batch<(EndpointId, i32), Backlog>,
     fronts: Batch<(EndpointId, i32), Front>,
@@ -121,6 +122,7 @@ impl Loaders {
             deliveries: Batch::default(),
             event_types: Batch::default(),
             revisions: Batch::default(),
+            subscription_revisions: Batch::default(),
             secrets: Batch::default(),
             backlogs: Batch::default(),
             fronts: Batch::default(),

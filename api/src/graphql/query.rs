@@ -7,6 +7,7 @@ mod event;
 mod event_type;
 mod root;
 mod webhook_endpoint;
+mod webhook_request_preview;
 mod webhook_subscription;
 mod workspace;
 
@@ -16,6 +17,7 @@ pub struct Query(
     root::RootQuery,
     workspace::WorkspaceQuery,
     webhook_subscription::WebhookSubscriptionQuery,
+    webhook_request_preview::WebhookRequestPreviewQuery,
     webhook_endpoint::WebhookEndpointQuery,
     event_type::EventTypeQuery,
     event::EventQuery,

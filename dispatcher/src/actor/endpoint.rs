@@ -29,6 +29,8 @@ pub(crate) struct EndpointActor {
     settings: Option<Arc<Settings>>,
     /// Questions for the settings without an answer. Only the answer to the last one is good.
     settings_asked: u32,
+    /// Under way as far as the machine knows, and kept until the settings know their subscriptions.
+    unstarted: Vec<Job>,
     shared: Rc<Shared>,
     /// Messages of the hub that were handled; the hub compares it with what it has sent.
     handled: u64,
@@ -61,6 +63,7 @@ impl EndpointActor {
             machine,
             settings: None,
             settings_asked: 0,
+            unstarted: Vec::new(),
             shared,
             handled: 0,
             told_idle: false,
@@ -123,6 +126,16 @@ impl EndpointActor {
 
     fn start(&mut self, job: Job, ctx: &mut Context<Self>) {
         let Some(settings) = self.settings.clone() else { return };
+        if settings.subscription(job.subscription_id).is_none() {
+            // It was published between the commit that made its subscription and the word of it.
+            self.unstarted.push(job);
+            self.ask_for_settings();
+            return;
+        }
+        self.send(settings, job, ctx);
+    }
+
+    fn send(&mut self, settings: Arc<Settings>, job: Job, ctx: &mut Context<Self>) {
         let shared = self.shared.clone();
         let delivery = job.delivery_id;
         shared.started(delivery);
@@ -204,7 +217,15 @@ impl Handler<Configure> for EndpointActor {
         }
         let input = settings.as_ref().map_or(Input::Gone, |settings| Input::Configured(settings.rules));
         self.settings = settings;
+        let unstarted = std::mem::take(&mut self.unstarted);
         self.step(input, ctx);
+        for job in unstarted {
+            match self.settings.clone() {
+                // Should the subscription still be unknown, that is our own fault, and nothing is sent.
+                Some(settings) => self.send(settings, job, ctx),
+                None => self.failed_ourselves(job.delivery_id, ctx),
+            }
+        }
     }
 }
 

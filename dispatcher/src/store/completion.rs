@@ -265,6 +265,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         duration_ms: i32,
         signature: Option<&'a str>,
         endpoint_version: i32,
+        subscription_version: i32,
         error_code: Option<String>,
         error_message: Option<&'a str>,
         response_status_code: Option<i32>,
@@ -272,7 +273,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         response_body: Option<&'a str>,
         response_body_truncated: bool,
     }
-    const FIELDS: [Field; 16] = [
+    const FIELDS: [Field; 17] = [
         sql::uuid("id"),
         sql::uuid("workspace_id"),
         sql::uuid("delivery_id"),
@@ -283,6 +284,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         sql::int("duration_ms"),
         sql::text("signature"),
         sql::int("endpoint_version"),
+        sql::int("subscription_version"),
         sql::text("error_code"),
         sql::text("error_message"),
         sql::int("response_status_code"),
@@ -308,6 +310,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
                 duration_ms: attempt.duration_ms,
                 signature: attempt.signature.as_deref(),
                 endpoint_version: attempt.endpoint_version,
+                subscription_version: attempt.subscription_version,
                 error_code: attempt.error_code.map(|code| code.to_value()),
                 error_message: attempt.error_message.as_deref(),
                 response_status_code: attempt.response_status_code,

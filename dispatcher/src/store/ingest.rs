@@ -7,6 +7,9 @@
 //!            that a row which it cannot take fails by itself.
 //! Unknown    when the connection breaks during COMMIT, the events are looked up before anybody is answered. Such a group
 //!            is never tried again: it may be there already.
+//! Filters    are run elsewhere (see [`super::sieve`]), mostly before a publish gets here. One that depends on a filter that
+//!            was not asked, because the configuration has just changed, is sent back, before anything of its group is
+//!            written, and at most [`SENT_BACK_MAX`] times.
 //! Order      one group at a time, and the hubs have the jobs of a group before its publishers have their answers: if
 //!            publish A was answered before B was sent, A comes first at every endpoint.
 
@@ -24,6 +27,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::database::is_connection_lost;
 use super::idempotency::{self, Claim};
 use super::match_table::{Match, MatchTable, MatchTables};
+use super::sieve::Sieve;
 use super::sql;
 use crate::actor::Hubs;
 use crate::job::Job;
@@ -38,6 +42,10 @@ use queue::{Outcome, Request, Turns, queue};
 const DELIVERIES_MAX: usize = 5_000;
 /// Events that are matched before others get their turn on the thread.
 const MATCHED_AT_ONCE: usize = 16;
+/// How often a publish is sent back because filters have changed meanwhile.
+const SENT_BACK_MAX: u8 = 16;
+/// What a publisher is told to wait when they change all the time.
+const SENT_BACK_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often an unknown outcome of a commit is looked up, and the pause between.
 const LOOK_UPS: usize = 5;
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
@@ -48,7 +56,11 @@ enum Failed {
     Refused(DbErr),
     /// Perhaps it is.
     Unknown(DbErr),
+    /// Nothing of it is stored: filters of these tables were not asked.
+    Unasked(Tables),
 }
+
+type Tables = HashMap<WorkspaceId, Arc<MatchTable>>;
 
 impl From<DbErr> for Failed {
     fn from(error: DbErr) -> Self {
@@ -63,6 +75,9 @@ pub(crate) struct Committer {
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
     tables: MatchTables,
+    sieve: Sieve,
+    /// Where a publish that was sent back comes in again; gone when nobody can publish any more.
+    queue: mpsc::WeakUnboundedSender<Request>,
 }
 
 /// A handle to publish by, and the committer to run.
@@ -71,9 +86,11 @@ pub(crate) fn channel(
     clock: SharedClock,
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
+    sieve: Sieve,
 ) -> (Ingest, impl Future<Output = ()>) {
-    let (ingest, requests) = queue();
-    let committer = Committer { db, clock, hubs, changes, tables: MatchTables::default() };
+    let tables = MatchTables::default();
+    let (ingest, requests) = queue(tables.clone(), sieve.clone());
+    let committer = Committer { db, clock, hubs, changes, tables, sieve, queue: ingest.weak_queue() };
     (ingest, committer.run(requests))
 }
 
@@ -110,6 +127,15 @@ impl Committer {
                     let second = group.split_off(group.len() / 2);
                     groups.extend([second, group]);
                 }
+                Err(Failed::Unasked(tables)) => {
+                    let tables = Arc::new(tables);
+                    let is_judged = |request: &Request| request.is_judged(|workspace| tables.get(&workspace).cloned());
+                    let (judged, unasked): (Vec<_>, Vec<_>) = group.into_iter().partition(is_judged);
+                    for request in unasked {
+                        self.send_back(request, tables.clone());
+                    }
+                    groups.extend((!judged.is_empty()).then_some(judged));
+                }
                 Err(Failed::Refused(error) | Failed::Unknown(error)) => {
                     tracing::error!(%error, requests = group.len(), "publishes were not committed");
                     let error = PublishError::Database(Arc::new(error));
@@ -122,13 +148,33 @@ impl Committer {
         }
     }
 
+    /// Has the filters of these tables asked, without waiting for it.
+    fn send_back(&self, mut request: Request, tables: Arc<Tables>) {
+        request.sent_back += 1;
+        if request.sent_back > SENT_BACK_MAX {
+            let refused = Err(PublishError::Overloaded { retry_after: SENT_BACK_RETRY_AFTER });
+            let outcomes = vec![refused; request.events.len()];
+            let _ = request.reply.send(outcomes);
+            return;
+        }
+        let (sieve, queue) = (self.sieve.clone(), self.queue.clone());
+        tokio::spawn(async move {
+            // When the server is stopping, the request ends here, and its publisher is told.
+            if request.ask(&sieve, |workspace| tables.get(&workspace).cloned()).await.is_some()
+                && let Some(queue) = queue.upgrade()
+            {
+                let _ = queue.send(request);
+            }
+        });
+    }
+
     /// Commits the front of a group, at least one request of it. Answers for those that it took.
     async fn try_commit(&mut self, group: &[Request]) -> Result<Vec<Vec<Outcome>>, Failed> {
         let now = self.clock.now();
         let transaction = self.begin().await?;
         let all: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
         let tables = self.tables.get(&transaction, workspaces(&all)).await?;
-        let (group, matches) = matched(group, &tables, now).await;
+        let Some((group, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
         let news: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
         let ids: Vec<EventId> = news.iter().map(|_| EventId::new(now)).collect();
         let claims = idempotency::claim(&transaction, &news, &ids, now).await?;
@@ -228,20 +274,23 @@ impl Committer {
 }
 
 /// The front of a group whose events go to about [`DELIVERIES_MAX`] endpoints, and where each of them goes; none where
-/// its workspace does not exist.
+/// its workspace does not exist. No answer when filters must be asked first.
 async fn matched<'a>(
     group: &'a [Request],
-    tables: &HashMap<WorkspaceId, Arc<MatchTable>>,
+    tables: &Tables,
     now: Timestamp,
-) -> (&'a [Request], Vec<Option<Vec<Match>>>) {
+) -> Option<(&'a [Request], Vec<Option<Vec<Match>>>)> {
     let (mut matches, mut count) = (Vec::new(), 0);
     for (place, request) in group.iter().enumerate() {
         if place > 0 && count >= DELIVERIES_MAX {
-            return (&group[..place], matches);
+            return Some((&group[..place], matches));
         }
-        for new in &request.events {
+        for (new, verdicts) in request.events.iter().zip(&request.verdicts) {
             let table = tables.get(&new.workspace_id);
-            let found = table.map(|table| table.matches(&new.event_type, &new.channels, now));
+            if table.is_some_and(|table| !table.unasked(&new.event_type, &new.channels, verdicts).is_empty()) {
+                return None;
+            }
+            let found = table.map(|table| table.matches(&new.event_type, &new.channels, verdicts, now));
             count += found.as_ref().map_or(0, Vec::len);
             matches.push(found);
             if matches.len() % MATCHED_AT_ONCE == 0 {
@@ -249,7 +298,7 @@ async fn matched<'a>(
             }
         }
     }
-    (group, matches)
+    Some((group, matches))
 }
 
 fn workspaces(news: &[&NewEvent]) -> Vec<WorkspaceId> {

@@ -1,7 +1,7 @@
 //! Which endpoints an event goes to.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use angarium_entity::subscription::event_filter::EventFilter;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription};
@@ -9,6 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde::Serialize;
 
+use super::sieve::{Condition, Verdicts};
 use super::sql;
 
 /// Workspaces whose tables are kept.
@@ -18,6 +19,8 @@ const KEPT_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct MatchTable {
     version: i64,
+    /// Whether any entry has a filter.
+    has_conditions: bool,
     /// Oldest first: the first that matches an endpoint decides.
     entries: Vec<Entry>,
 }
@@ -29,6 +32,7 @@ struct Entry {
     shard: i32,
     expires_at: Option<Timestamp>,
     filter: EventFilter,
+    condition: Option<Arc<Condition>>,
 }
 
 /// One endpoint that gets an event.
@@ -40,71 +44,122 @@ pub(crate) struct Match {
 }
 
 impl MatchTable {
-    /// The endpoints that get an event published at `now`, each once.
-    pub(crate) fn matches(&self, event_type: &str, channels: &[String], now: Timestamp) -> Vec<Match> {
+    /// The filters that must be asked about an event before it can be matched, each once; those that have been are in
+    /// `verdicts`.
+    pub(crate) fn unasked(&self, event_type: &str, channels: &[String], verdicts: &Verdicts) -> Vec<Arc<Condition>> {
+        if !self.has_conditions {
+            return Vec::new();
+        }
+        let mut known = HashSet::new();
+        let asked = self.entries.iter().filter_map(|entry| {
+            let condition = entry.condition.as_ref()?;
+            let is_asked = verdicts.of(condition).is_some() || !entry.filter.matches(event_type, channels);
+            (!is_asked && known.insert(condition.key())).then(|| condition.clone())
+        });
+        asked.collect()
+    }
+
+    /// The endpoints that get an event published at `now`, each once. Every filter of [`Self::unasked`] has its verdict;
+    /// one that has none does not match.
+    pub(crate) fn matches(
+        &self,
+        event_type: &str,
+        channels: &[String],
+        verdicts: &Verdicts,
+        now: Timestamp,
+    ) -> Vec<Match> {
         let mut found: Vec<Match> = Vec::new();
         let mut known = HashSet::new();
         for entry in &self.entries {
             if entry.expires_at.is_none_or(|end| now < end)
                 && entry.filter.matches(event_type, channels)
+                && entry.condition.as_ref().is_none_or(|condition| verdicts.of(condition) == Some(true))
                 && known.insert(entry.endpoint_id)
             {
-                let Entry { subscription_id, endpoint_id, shard, .. } = *entry;
+                let &Entry { subscription_id, endpoint_id, shard, .. } = entry;
                 found.push(Match { subscription_id, endpoint_id, shard });
             }
         }
         found
     }
 
-    async fn load(db: &impl ConnectionTrait, workspace: WorkspaceId, version: i64) -> Result<Self, DbErr> {
+    /// Reads the rows. Filters that `former` has stay read.
+    async fn load(
+        db: &impl ConnectionTrait,
+        workspace: WorkspaceId,
+        version: i64,
+        former: Option<&Self>,
+    ) -> Result<Self, DbErr> {
+        let conditions =
+            former.into_iter().flat_map(|table| &table.entries).filter_map(|entry| entry.condition.as_ref());
+        let mut conditions: HashMap<u128, Arc<Condition>> =
+            conditions.map(|condition| (condition.key(), condition.clone())).collect();
+        let mut condition = |text: &String| {
+            conditions.entry(Condition::key_of(text)).or_insert_with(|| Arc::new(Condition::new(text))).clone()
+        };
         let subscriptions =
             subscription::Entity::of(workspace).filter(subscription::Column::Enabled.eq(true)).all(db).await?;
         let mut ordered = subscriptions;
         ordered.sort_by_key(|subscription| (subscription.created_at, subscription.id));
         let endpoints: HashMap<EndpointId, endpoint::Model> =
             endpoint::Entity::of(workspace).all(db).await?.into_iter().map(|row| (row.id, row)).collect();
-        let entries = ordered.iter().filter_map(|subscription| {
-            let endpoint = endpoints.get(&subscription.endpoint_id)?;
-            Some(Entry {
-                subscription_id: subscription.id,
-                endpoint_id: endpoint.id,
-                shard: endpoint.shard,
-                expires_at: subscription.expires_at,
-                filter: EventFilter::from(subscription),
+        let entries: Vec<Entry> = ordered
+            .iter()
+            .filter_map(|subscription| {
+                let endpoint = endpoints.get(&subscription.endpoint_id)?;
+                Some(Entry {
+                    subscription_id: subscription.id,
+                    endpoint_id: endpoint.id,
+                    shard: endpoint.shard,
+                    expires_at: subscription.expires_at,
+                    filter: EventFilter::from(subscription),
+                    condition: subscription.filter.as_ref().map(&mut condition),
+                })
             })
-        });
-        Ok(Self { version, entries: entries.collect() })
+            .collect();
+        Ok(Self { version, has_conditions: entries.iter().any(|entry| entry.condition.is_some()), entries })
     }
 }
 
 /// Tables by workspace. A table is used only at the version that the transaction of the publish sees, so a
 /// subscription that was acknowledged anywhere matches every event published later.
-#[derive(Debug, Default)]
-pub(crate) struct MatchTables(HashMap<WorkspaceId, Arc<MatchTable>>);
+/// Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MatchTables(Arc<Mutex<HashMap<WorkspaceId, Arc<MatchTable>>>>);
 
 impl MatchTables {
     /// The tables of these workspaces as `db` sees them now; a workspace that does not exist has none.
     pub(crate) async fn get(
-        &mut self,
+        &self,
         db: &impl ConnectionTrait,
         workspaces: impl IntoIterator<Item = WorkspaceId>,
     ) -> Result<HashMap<WorkspaceId, Arc<MatchTable>>, DbErr> {
         let mut tables = HashMap::new();
         for (workspace, version) in versions(db, workspaces).await? {
-            let table = match self.0.get(&workspace) {
-                Some(known) if known.version == version => known.clone(),
-                _ => {
-                    let loaded = Arc::new(MatchTable::load(db, workspace, version).await?);
-                    if self.0.len() >= KEPT_MAX {
-                        self.0.clear();
+            let table = match self.latest(workspace) {
+                Some(known) if known.version == version => known,
+                former => {
+                    let loaded = Arc::new(MatchTable::load(db, workspace, version, former.as_deref()).await?);
+                    let mut kept = self.lock();
+                    if kept.len() >= KEPT_MAX {
+                        kept.clear();
                     }
-                    self.0.insert(workspace, loaded.clone());
+                    kept.insert(workspace, loaded.clone());
                     loaded
                 }
             };
             tables.insert(workspace, table);
         }
         Ok(tables)
+    }
+
+    /// The table that was used last, which may be older than what is stored.
+    pub(crate) fn latest(&self, workspace: WorkspaceId) -> Option<Arc<MatchTable>> {
+        self.lock().get(&workspace).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Arc<MatchTable>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,6 +199,9 @@ mod tests {
             channels: None,
             metadata: None,
             retry_policy: None,
+            filter: None,
+            payload_fields: None,
+            revision: 1,
             service: None,
             enabled: true,
             expires_at,
@@ -159,6 +217,7 @@ mod tests {
             shard: 0,
             expires_at,
             filter: EventFilter::from(&subscription),
+            condition: None,
         }
     }
 
@@ -173,9 +232,10 @@ mod tests {
             entry(b, "order.created", None),
         ];
         let second = entries[1].subscription_id;
-        let table = MatchTable { version: 1, entries };
-        let found = table.matches("sms.outbound", &[], now);
+        let table = MatchTable { version: 1, has_conditions: false, entries };
+        let found = table.matches("sms.outbound", &[], &Verdicts::default(), now);
         assert_eq!(found, [Match { subscription_id: second, endpoint_id: a, shard: 0 }]);
-        assert_eq!(table.matches("sms.outbound", &[], Timestamp::from_millis(999)).len(), 1);
+        let earlier = table.matches("sms.outbound", &[], &Verdicts::default(), Timestamp::from_millis(999));
+        assert_eq!(earlier.len(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Reads for the actors: settings of endpoints, and what waits for them in the rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,8 +141,12 @@ impl Pager {
         let rows: Vec<endpoint::Model> = sql::find_by_uuids(db, "endpoint", "id", uuids()).await?;
         let secrets: Vec<signing_secret::Model> =
             sql::find_by_uuids(db, "signing_secret", "endpoint_id", uuids()).await?;
+        // Those included that have moved on and left deliveries behind.
+        let known = sql::subscriptions_at(db, uuids()).await?;
+        let subscriptions: HashSet<_> = known.iter().map(|(_, subscription)| subscription.0).collect();
         let subscriptions: Vec<subscription::Model> =
-            sql::find_by_uuids(db, "subscription", "endpoint_id", uuids()).await?;
+            sql::find_by_uuids(db, "subscription", "id", subscriptions).await?;
+        let subscriptions: HashMap<_, _> = subscriptions.into_iter().map(|row| (row.id, row)).collect();
         let mut workspaces: Vec<_> = rows.iter().map(|row| row.workspace_id.0).collect();
         workspaces.sort_unstable();
         workspaces.dedup();
@@ -150,13 +154,14 @@ impl Pager {
         let workspaces: HashMap<WorkspaceId, workspace::Model> =
             workspaces.into_iter().map(|row| (row.id, row)).collect();
         let mut secrets_of = group(secrets, |secret| secret.endpoint_id);
-        let mut subscriptions_of = group(subscriptions, |subscription| subscription.endpoint_id);
+        let mut known_at = group(known, |(endpoint, _)| *endpoint);
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows.into_iter().filter(|row| row.deleted_at.is_none()) {
             let Some(workspace) = workspaces.get(&row.workspace_id) else { continue };
             let id = row.id;
             let secrets = secrets_of.remove(&id).unwrap_or_default();
-            let subscriptions = subscriptions_of.remove(&id).unwrap_or_default();
+            let known = known_at.remove(&id).unwrap_or_default();
+            let subscriptions = known.iter().filter_map(|(_, id)| subscriptions.get(id).cloned()).collect();
             match Settings::new(row, workspace, subscriptions, &secrets, &self.sealer) {
                 Ok(settings) => drop(found.insert(id, settings)),
                 Err(error) => {

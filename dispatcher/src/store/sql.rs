@@ -1,7 +1,7 @@
 //! Statements whose input is a batch. The one place where SQLite and PostgreSQL differ.
 
 use angarium_entity::change_log::{self, Change, Changes};
-use angarium_entity::{DeliveryId, Timestamp, WorkspaceId, delivery, event};
+use angarium_entity::{DeliveryId, EndpointId, SubscriptionId, Timestamp, WorkspaceId, delivery, event};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 use serde::Serialize;
 use uuid::Uuid;
@@ -136,6 +136,29 @@ pub(crate) async fn find_by_uuids<M: FromQueryResult>(
     let sql = format!("SELECT * FROM {table} WHERE {column} IN (SELECT id FROM {source} AS wanted)");
     let found = db.query_all_raw(statement(backend, &sql, &batch, [])).await?;
     found.iter().map(|row| M::from_query_result(row, "")).collect()
+}
+
+/// Which subscriptions send, or ever sent, to these endpoints, each pair once.
+pub(crate) async fn subscriptions_at(
+    db: &impl ConnectionTrait,
+    endpoints: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<(EndpointId, SubscriptionId)>, DbErr> {
+    #[derive(Serialize)]
+    struct Row {
+        id: String,
+    }
+    let batch: Vec<_> = endpoints.into_iter().map(|id| Row { id: hex(id) }).collect();
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let source = rows(backend, &[uuid("id")]);
+    let text = format!(
+        "SELECT DISTINCT endpoint_id, subscription_id FROM subscription_revision \
+         WHERE endpoint_id IN (SELECT id FROM {source} AS wanted)"
+    );
+    let found = db.query_all_raw(statement(backend, &text, &batch, [])).await?;
+    found.iter().map(|row| Ok((row.try_get("", "endpoint_id")?, row.try_get("", "subscription_id")?))).collect()
 }
 
 /// Inserts events.

@@ -2,7 +2,9 @@
 
 use angarium_entity::event::CHANNEL_LEN_MAX;
 use angarium_entity::json::StringList;
+use angarium_entity::subscription::cel::{self, Filter};
 use angarium_entity::subscription::event_filter::Pattern;
+use angarium_entity::subscription::payload_fields;
 use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
 use angarium_entity::workspace::LIFETIME;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
@@ -32,6 +34,8 @@ pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Ref
     check_patterns(&input.at("eventTypes"), &draft.event_types, &mut problems);
     check_catalogue(state.db.read(), &input, &draft.event_types, &[], service.as_deref(), &mut problems).await?;
     let channels = check_channels(&input.at("channels"), draft.channels, CHANNELS_MAX, &mut problems);
+    let filter = check_filter(&input.at("filter"), draft.filter, &mut problems);
+    let payload_fields = check_payload_fields(&input.at("payloadFields"), draft.payload_fields, &mut problems);
     check_metadata(&input.at("metadata"), draft.metadata.as_deref(), &mut problems);
     let retry_policy = draft
         .retry_policy
@@ -50,12 +54,15 @@ pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Ref
         owner_id,
         event_types: StringList(each_once(draft.event_types)),
         channels: channels.map(StringList),
+        filter,
+        payload_fields: payload_fields.map(StringList),
         metadata: draft.metadata,
         retry_policy,
         service,
         enabled: draft.enabled,
         expires_at,
         version: 1,
+        revision: 1,
         created_by: None,
         created_at: now,
         updated_at: now,
@@ -160,6 +167,37 @@ pub(super) fn check_channels(
         .into_iter()
         .enumerate()
         .filter_map(|(index, channel)| problems.text(&field.item(index), channel, CHANNEL_LEN_MAX))
+        .collect();
+    Some(each_once(checked))
+}
+
+/// The same filter, if it is one.
+pub(super) fn check_filter(field: &Path, filter: Option<String>, problems: &mut Problems<ErrorCode>) -> Option<String> {
+    let filter = problems.optional_text(field, filter, cel::LEN_MAX)?;
+    match Filter::parse(&filter) {
+        Ok(_) => return Some(filter),
+        Err(error) => problems.add(ErrorCode::FilterInvalid, field, format!("is no CEL condition: {error}")),
+    }
+    None
+}
+
+pub(super) fn check_payload_fields(
+    field: &Path,
+    fields: Option<Vec<String>>,
+    problems: &mut Problems<ErrorCode>,
+) -> Option<Vec<String>> {
+    let fields = fields?;
+    if fields.is_empty() {
+        problems.add(ErrorCode::Blank, field, "is empty; name at least one field, or leave it out to send all");
+    }
+    if fields.len() > payload_fields::COUNT_MAX {
+        problems.add(ErrorCode::TooMany, field, format!("holds more than {} fields", payload_fields::COUNT_MAX));
+        return None;
+    }
+    let checked = fields
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, name)| problems.text(&field.item(index), name, payload_fields::NAME_LEN_MAX))
         .collect();
     Some(each_once(checked))
 }

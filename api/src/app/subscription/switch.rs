@@ -1,13 +1,13 @@
 //! Switching subscriptions on and off.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use angarium_entity::api_key::Scope;
-use angarium_entity::{EndpointId, SubscriptionId, WorkspaceId, subscription, workspace};
+use angarium_entity::{SubscriptionId, WorkspaceId, subscription, workspace};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait, ExprTrait as _, QueryFilter as _};
 
-use super::{ErrorCode, change_of};
+use super::{ErrorCode, change_of, endpoints_of};
 use crate::app::reach::{Reach, within};
 use crate::app::{Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
@@ -54,6 +54,7 @@ pub async fn switch(
         .filter(subscription::Column::Id.is_in(changed.iter().map(|row| row.id)))
         .exec(&transaction)
         .await?;
+    let endpoints = endpoints_of(&transaction, changed.iter().map(|row| row.id)).await?;
     let changes = changed.iter().map(|row| (row.workspace_id, change_of(row)));
     logged::commit(state, transaction, now, changes).await?;
     for row in &mut changed {
@@ -61,7 +62,6 @@ pub async fn switch(
         row.version += 1;
         row.updated_at = now;
     }
-    let endpoints: HashSet<EndpointId> = changed.iter().map(|row| row.endpoint_id).collect();
     for endpoint in endpoints {
         state.dispatcher.endpoint_changed(endpoint);
     }

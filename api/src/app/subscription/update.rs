@@ -4,13 +4,15 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::json::StringList;
 use angarium_entity::signing_secret::SigningSecret;
 use angarium_entity::subscription::{self, CHANNELS_MAX, OWNER_ID_LEN_MAX};
-use angarium_entity::{EndpointId, endpoint};
+use angarium_entity::{EndpointId, endpoint, subscription_revision};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, IntoActiveModel as _, QueryFilter as _, Set,
 };
 
-use super::check::{check_catalogue, check_channels, check_metadata, check_patterns, each_once};
-use super::{ErrorCode, change_of, endpoints, take};
+use super::check::{
+    check_catalogue, check_channels, check_filter, check_metadata, check_patterns, check_payload_fields, each_once,
+};
+use super::{ErrorCode, change_of, endpoints, endpoints_of, insert_revision, take};
 use crate::app::endpoint::update as endpoint_update;
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::app::reach::Reach;
@@ -36,6 +38,10 @@ pub struct Patch {
     pub event_types: Change<Vec<String>>,
     /// Channels whose events match.
     pub channels: Change<Vec<String>>,
+    /// Condition on an event, in CEL.
+    pub filter: Change<String>,
+    /// Top-level payload fields to send.
+    pub payload_fields: Change<Vec<String>>,
     /// Caller-defined data, as compact JSON text.
     pub metadata: Change<String>,
     /// When failed deliveries are tried again.
@@ -102,18 +108,17 @@ pub async fn update(
             secret = checked.store(&transaction, state).await?.secret;
         }
     }
-    let left = before.endpoint_id;
     let row = if after == before {
         before
     } else {
         changes.push(change_of(&before));
         store(&transaction, state, before, after).await?
     };
+    let endpoints = endpoints_of(&transaction, [row.id]).await?;
     let changes = changes.into_iter().map(|change| (row.workspace_id, change));
     logged::commit(state, transaction, state.now(), changes).await?;
-    state.dispatcher.endpoint_changed(row.endpoint_id);
-    if left != row.endpoint_id {
-        state.dispatcher.endpoint_changed(left);
+    for endpoint in endpoints {
+        state.dispatcher.endpoint_changed(endpoint);
     }
     Ok(Updated { subscription: row, secret })
 }
@@ -125,6 +130,8 @@ async fn store(
     after: subscription::Model,
 ) -> Result<subscription::Model, AppError> {
     let version = before.version + 1;
+    let is_revised = subscription_revision::Model::from(&before).is_outdated_by(&after);
+    let revision = if is_revised { version } else { before.revision };
     let mut changed = before.into_active_model();
     changed.name = Set(after.name);
     changed.description = Set(after.description);
@@ -133,11 +140,18 @@ async fn store(
     changed.endpoint_id = Set(after.endpoint_id);
     changed.event_types = Set(after.event_types);
     changed.channels = Set(after.channels);
+    changed.filter = Set(after.filter);
+    changed.payload_fields = Set(after.payload_fields);
     changed.metadata = Set(after.metadata);
     changed.retry_policy = Set(after.retry_policy);
     changed.version = Set(version);
+    changed.revision = Set(revision);
     changed.updated_at = Set(state.now());
-    Ok(changed.update(db).await?)
+    let row = changed.update(db).await?;
+    if is_revised {
+        insert_revision(db, &row).await?;
+    }
+    Ok(row)
 }
 
 async fn check_endpoint(
@@ -203,6 +217,15 @@ impl Patch {
                 check_channels(&input.at("channels"), Some(list), CHANNELS_MAX, problems).map(StringList)
             }
         };
+        let filter = match self.filter {
+            Change::Set(text) => check_filter(&input.at("filter"), Some(text), problems),
+            other => other.on(before.filter.clone()),
+        };
+        let payload_fields = match self.payload_fields {
+            Change::Keep => before.payload_fields.clone(),
+            Change::Clear => None,
+            Change::Set(list) => check_payload_fields(&input.at("payloadFields"), Some(list), problems).map(StringList),
+        };
         let is_given = !self.metadata.is_keep();
         let metadata = self.metadata.on(before.metadata.clone());
         if is_given {
@@ -221,6 +244,8 @@ impl Patch {
             enabled: enabled.unwrap_or(before.enabled),
             event_types,
             channels,
+            filter,
+            payload_fields,
             metadata,
             retry_policy,
             ..before.clone()

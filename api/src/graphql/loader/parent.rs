@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use angarium_entity::{
     ApiKeyId, DeliveryId, EndpointId, EventId, SubscriptionId, WorkspaceId, api_key, delivery, endpoint,
-    endpoint_revision, event, event_type, signing_secret, subscription, workspace,
+    endpoint_revision, event, event_type, signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
@@ -101,6 +101,28 @@ impl Loaders {
                     .all(self.state.db.read())
                     .await?;
                 let found = rows.into_iter().map(|row| ((row.endpoint_id, row.version), row)).collect();
+                Ok(in_order(&keys, &found))
+            })
+            .await
+    }
+
+    /// A revision of a subscription.
+    pub(crate) async fn subscription_revision(
+        &self,
+        subscription: SubscriptionId,
+        version: i32,
+    ) -> Loaded<Option<subscription_revision::Model>> {
+        use subscription_revision::Column;
+        self.subscription_revisions
+            .ask((subscription, version), |keys| async move {
+                let subscriptions: HashSet<_> = keys.iter().map(|key| key.0).collect();
+                let versions: HashSet<_> = keys.iter().map(|key| key.1).collect();
+                let rows = subscription_revision::Entity::find()
+                    .filter(Column::SubscriptionId.is_in(subscriptions))
+                    .filter(Column::Version.is_in(versions))
+                    .all(self.state.db.read())
+                    .await?;
+                let found = rows.into_iter().map(|row| ((row.subscription_id, row.version), row)).collect();
                 Ok(in_order(&keys, &found))
             })
             .await

@@ -2,13 +2,15 @@
 
 use angarium_dispatcher::render;
 use angarium_entity::api_key::Scope;
-use angarium_entity::endpoint::MASK;
-use angarium_entity::{attempt, delivery, endpoint_revision, event};
+use angarium_entity::endpoint::{BodyFormat, MASK, RequestHeaders, SignatureScheme};
+use angarium_entity::json::StringList;
+use angarium_entity::{Timestamp, attempt, delivery, event};
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
 use super::enums::{AttemptTrigger, DeliveryAttemptErrorCode};
 use super::{Delivery, HttpHeader};
 use crate::app::AppError;
+use crate::app::subscription::Preview;
 use crate::graphql::context::CallContext as _;
 use crate::graphql::node;
 use crate::graphql::scalar::{DateTime, Url};
@@ -82,16 +84,25 @@ impl DeliveryAttempt {
     async fn request(&self, ctx: &Context<'_>) -> Result<WebhookRequest> {
         let delivery = self.load_delivery(ctx).await?;
         let loaders = ctx.loaders()?;
-        let (event, revision) = futures_util::future::try_join(
+        let (event, revision, of_subscription) = futures_util::future::try_join3(
             loaders.event(delivery.workspace_id, delivery.event_id),
             loaders.revision(delivery.endpoint_id, self.0.endpoint_version),
+            loaders.subscription_revision(delivery.subscription_id, self.0.subscription_version),
         )
         .await?;
         let missing = |what: &str| AppError::Inconsistent(format!("{} has no {what}", self.0.id));
+        let revision = revision.ok_or_else(|| missing("revision of its endpoint"))?;
+        let of_subscription = of_subscription.ok_or_else(|| missing("revision of its subscription"))?;
         Ok(WebhookRequest {
-            attempt: self.0.clone(),
             event: event.ok_or_else(|| missing("event"))?,
-            revision: revision.ok_or_else(|| missing("revision of its endpoint"))?,
+            url: revision.url,
+            headers: revision.headers,
+            body_format: revision.body_format,
+            payload_fields: of_subscription.payload_fields,
+            started_at: self.0.started_at,
+            scheme: revision.signature_scheme,
+            signature: self.0.signature.clone(),
+            is_callers: false,
         })
     }
 
@@ -134,45 +145,77 @@ impl DeliveryAttempt {
     }
 }
 
-/// What an attempt sent, made again from what it was made of.
+/// What an attempt sent, made again from what it was made of; or what would be sent.
 pub(crate) struct WebhookRequest {
-    attempt: attempt::Model,
     event: event::Model,
-    revision: endpoint_revision::Model,
+    url: String,
+    headers: RequestHeaders,
+    body_format: BodyFormat,
+    payload_fields: Option<StringList>,
+    started_at: Timestamp,
+    scheme: SignatureScheme,
+    signature: Option<String>,
+    /// Whether the event is of the caller's own making.
+    is_callers: bool,
+}
+
+impl From<Preview> for WebhookRequest {
+    fn from(preview: Preview) -> Self {
+        let Preview { endpoint, event, payload_fields, signature, .. } = preview;
+        Self {
+            url: endpoint.url,
+            headers: endpoint.headers,
+            body_format: endpoint.body_format,
+            payload_fields,
+            started_at: event.created_at,
+            scheme: endpoint.signature_scheme,
+            event,
+            signature,
+            is_callers: true,
+        }
+    }
+}
+
+impl WebhookRequest {
+    fn rendered(&self) -> String {
+        render::body(self.body_format, &self.event, self.payload_fields.as_ref())
+    }
 }
 
 /// An HTTP request to an endpoint.
 #[Object]
 impl WebhookRequest {
-    /// Body, byte for byte as it was signed; null without EVENT_READ.
+    /// Body, byte for byte as it was signed; of an event that was published null without EVENT_READ.
     async fn body(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        Some(match ctx.require(Scope::EventRead) {
-            Ok(()) => Ok(render::body(self.revision.body_format, &self.event)),
-            Err(error) => Err(error.into()),
-        })
+        if !self.is_callers
+            && let Err(error) = ctx.require(Scope::EventRead)
+        {
+            return Some(Err(error.into()));
+        }
+        Some(Ok(self.rendered()))
     }
 
     /// Headers, all of them, in the order in which they were sent. Values of headers marked secret are masked; without
     /// WEBHOOK_READ those of all of the endpoint's own headers.
     fn headers(&self, ctx: &Context<'_>) -> Result<Vec<HttpHeader>> {
-        let mut own = self.revision.headers.masked();
+        let mut own = self.headers.masked();
         if ctx.caller()?.require(Scope::WebhookRead).is_err() {
             for header in &mut own {
                 MASK.clone_into(&mut header.value);
                 header.secret = true;
             }
         }
-        let url = url::Url::parse(&self.revision.url);
-        let url = url.map_err(|error| AppError::Inconsistent(format!("the URL of {}: {error}", self.attempt.id)))?;
+        let url = url::Url::parse(&self.url);
+        let url = url.map_err(|error| AppError::Inconsistent(format!("the URL of a request: {error}")))?;
         let head = render::Head {
             event: &self.event,
             url: &url,
-            body_format: self.revision.body_format,
-            body_len: render::body(self.revision.body_format, &self.event).len(),
+            body_format: self.body_format,
+            body_len: self.rendered().len(),
             own: &own,
-            started_at: self.attempt.started_at,
-            scheme: self.revision.signature_scheme,
-            signature: self.attempt.signature.as_deref(),
+            started_at: self.started_at,
+            scheme: self.scheme,
+            signature: self.signature.as_deref(),
         };
         Ok(head.headers().into_iter().map(HttpHeader::from).collect())
     }
@@ -184,6 +227,6 @@ impl WebhookRequest {
 
     /// URL.
     async fn url(&self) -> Url {
-        Url(self.revision.url.clone())
+        Url(self.url.clone())
     }
 }

@@ -2,6 +2,8 @@
 
 use angarium_dispatcher::render;
 use angarium_entity::api_key::Scope;
+use angarium_entity::endpoint::BodyFormat;
+use angarium_entity::json::StringList;
 use angarium_entity::{attempt, delivery, endpoint, event, subscription};
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
@@ -160,14 +162,13 @@ impl Delivery {
         self.0.next_attempt_at.map(Into::into)
     }
 
-    /// The body that was or will be sent, as text; null once the event or the endpoint is gone, and without
-    /// EVENT_READ.
+    /// The body, as text: of an open delivery what will be sent, of one that is final what was sent last. Null once the
+    /// event, or what it would be sent by, is gone, and without EVENT_READ.
     async fn body(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         async {
             ctx.require(Scope::EventRead)?;
-            let (event, endpoint) =
-                futures_util::future::try_join(self.load_event(ctx), self.load_endpoint(ctx)).await?;
-            Ok(event.zip(endpoint).map(|(event, endpoint)| render::body(endpoint.body_format, &event)))
+            let (event, form) = futures_util::future::try_join(self.load_event(ctx), self.load_form(ctx)).await?;
+            Ok(event.zip(form).map(|(event, (format, fields))| render::body(format, &event, fields.as_ref())))
         }
         .await
         .transpose()
@@ -220,6 +221,24 @@ impl Delivery {
 }
 
 impl Delivery {
+    /// What the body is made by.
+    async fn load_form(&self, ctx: &Context<'_>) -> Result<Option<(BodyFormat, Option<StringList>)>> {
+        if !self.0.status.is_open()
+            && let Some(attempt) = self.load_last_attempt(ctx).await?
+        {
+            let loaders = ctx.loaders()?;
+            let (of_endpoint, of_subscription) = futures_util::future::try_join(
+                loaders.revision(self.0.endpoint_id, attempt.endpoint_version),
+                loaders.subscription_revision(self.0.subscription_id, attempt.subscription_version),
+            )
+            .await?;
+            let form = of_endpoint.zip(of_subscription);
+            return Ok(form.map(|(endpoint, subscription)| (endpoint.body_format, subscription.payload_fields)));
+        }
+        let form = futures_util::future::try_join(self.load_endpoint(ctx), self.load_subscription(ctx)).await?;
+        Ok(form.0.zip(form.1).map(|(endpoint, subscription)| (endpoint.body_format, subscription.payload_fields)))
+    }
+
     async fn load_endpoint(&self, ctx: &Context<'_>) -> Result<Option<endpoint::Model>> {
         Ok(ctx.loaders()?.endpoint(self.0.workspace_id, self.0.endpoint_id).await?)
     }

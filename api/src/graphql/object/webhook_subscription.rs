@@ -101,6 +101,11 @@ impl WebhookSubscription {
         self.row.expires_at.map(Into::into)
     }
 
+    /// CEL expression over `event` (`event.type`, `event.channels`, `event.payload`) that must hold for delivery.
+    async fn filter(&self) -> Option<&str> {
+        self.row.filter.as_deref()
+    }
+
     /// Global ID.
     pub(crate) async fn id(&self) -> ID {
         node::id(&self.row.id)
@@ -114,6 +119,11 @@ impl WebhookSubscription {
     /// Display name.
     async fn name(&self) -> Option<&str> {
         self.row.name.as_deref()
+    }
+
+    /// Top-level payload fields to send; null sends all.
+    async fn payload_fields(&self) -> Option<&[String]> {
+        self.row.payload_fields.as_ref().map(|fields| fields.0.as_slice())
     }
 
     /// Retry policy; inherited from the workspace when not set.

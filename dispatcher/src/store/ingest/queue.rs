@@ -9,6 +9,8 @@ use angarium_entity::WorkspaceId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::publish::{NewEvent, PublishError, Published};
+use crate::store::match_table::{MatchTable, MatchTables};
+use crate::store::sieve::{Question, Sieve, Verdicts};
 
 /// Most events of a group; a batch of one caller is never split.
 const EVENTS_MAX: usize = 500;
@@ -26,9 +28,53 @@ pub(super) type Outcome = Result<Published, PublishError>;
 /// Events of one caller, committed together.
 pub(super) struct Request {
     pub(super) events: Vec<NewEvent>,
+    /// What filters said of each event.
+    pub(super) verdicts: Vec<Verdicts>,
+    /// How often the committer has sent it back for more of them.
+    pub(super) sent_back: u8,
     bytes: usize,
     pub(super) reply: oneshot::Sender<Vec<Outcome>>,
     _place: Place,
+}
+
+impl Request {
+    /// Whether each filter of these tables that its events depend on has been asked.
+    pub(super) fn is_judged(&self, table: impl Fn(WorkspaceId) -> Option<Arc<MatchTable>>) -> bool {
+        self.events.iter().zip(&self.verdicts).all(|(event, verdicts)| {
+            let table = table(event.workspace_id);
+            table.is_none_or(|table| table.unasked(&event.event_type, &event.channels, verdicts).is_empty())
+        })
+    }
+
+    /// Asks the filters of these tables that were not asked yet. None when the server is stopping.
+    pub(super) async fn ask(
+        &mut self,
+        sieve: &Sieve,
+        table: impl Fn(WorkspaceId) -> Option<Arc<MatchTable>>,
+    ) -> Option<()> {
+        let (mut places, mut questions) = (Vec::new(), Vec::new());
+        for (place, (event, verdicts)) in self.events.iter().zip(&self.verdicts).enumerate() {
+            let Some(table) = table(event.workspace_id) else { continue };
+            let conditions = table.unasked(&event.event_type, &event.channels, verdicts);
+            if !conditions.is_empty() {
+                places.push(place);
+                questions.push(Question {
+                    event_type: event.event_type.clone(),
+                    channels: event.channels.clone(),
+                    payload: event.payload.clone(),
+                    conditions,
+                });
+            }
+        }
+        let Some(workspace) = self.events.first().map(|event| event.workspace_id) else { return Some(()) };
+        if questions.is_empty() {
+            return Some(());
+        }
+        for (place, more) in places.into_iter().zip(sieve.judge(workspace, questions).await?) {
+            self.verdicts[place].extend(more);
+        }
+        Some(())
+    }
 }
 
 /// A place in the queue. Free again when the request has left it, whether or not its caller still waits.
@@ -60,6 +106,8 @@ impl Drop for Place {
 pub(crate) struct Ingest {
     queue: mpsc::UnboundedSender<Request>,
     waiting: Arc<Waiting>,
+    tables: MatchTables,
+    sieve: Sieve,
 }
 
 /// What bounds the queue.
@@ -70,12 +118,16 @@ struct Waiting {
 }
 
 /// A queue: where publishes are handed in, and where they come out.
-pub(super) fn queue() -> (Ingest, mpsc::UnboundedReceiver<Request>) {
+pub(super) fn queue(tables: MatchTables, sieve: Sieve) -> (Ingest, mpsc::UnboundedReceiver<Request>) {
     let (queue, requests) = mpsc::unbounded_channel();
-    (Ingest { queue, waiting: Arc::default() }, requests)
+    (Ingest { queue, waiting: Arc::default(), tables, sieve }, requests)
 }
 
 impl Ingest {
+    pub(super) fn weak_queue(&self) -> mpsc::WeakUnboundedSender<Request> {
+        self.queue.downgrade()
+    }
+
     /// Commits `events` and answers for each, in their order.
     pub(crate) async fn publish(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
         let count = events.len();
@@ -84,8 +136,14 @@ impl Ingest {
             return vec![Err(PublishError::Overloaded { retry_after: RETRY_AFTER }); count];
         };
         let (reply, answer) = oneshot::channel();
+        let verdicts = vec![Verdicts::default(); count];
+        let mut request = Request { events, verdicts, sent_back: 0, bytes, reply, _place: place };
+        // By the tables as they were last; what has changed since, the committer sends back.
+        if request.ask(&self.sieve, |workspace| self.tables.latest(workspace)).await.is_none() {
+            return vec![Err(PublishError::Stopping); count];
+        }
         // When the committer is gone, so is the request, and with it the sender of its answer.
-        let _ = self.queue.send(Request { events, bytes, reply, _place: place });
+        let _ = self.queue.send(request);
         answer.await.unwrap_or_else(|_| vec![Err(PublishError::Stopping); count])
     }
 }
@@ -156,7 +214,14 @@ mod tests {
             deliver_at: None,
         };
         let place = Place::take(&Arc::default(), events, 2 * events).expect("the queue is empty");
-        Request { events: vec![event; events], bytes: 2 * events, reply: oneshot::channel().0, _place: place }
+        Request {
+            events: vec![event; events],
+            verdicts: vec![Verdicts::default(); events],
+            sent_back: 0,
+            bytes: 2 * events,
+            reply: oneshot::channel().0,
+            _place: place,
+        }
     }
 
     #[test]
@@ -188,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_publisher_that_leaves_gives_its_place_back_when_its_request_is_taken() {
-        let (ingest, mut requests) = queue();
+        let (ingest, mut requests) = queue(MatchTables::default(), Sieve::start().expect("a thread starts"));
         let event = request(WorkspaceId::new(Timestamp::from_millis(1)), 1).events.remove(0);
         let large = NewEvent { payload: "x".repeat(1024 * 1024), ..event };
         for _ in 0..WAITING_BYTES_MAX / large.payload.len() {

@@ -34,6 +34,12 @@ pub(crate) struct WebhookSubscriptionCreateInput {
     endpoint: WebhookEndpointRefInput,
     /// Names and patterns of event types, 1-100. Names must be in the catalogue.
     event_types: Vec<EventTypePattern>,
+    /// CEL expression over `event` (`event.type`, `event.channels`, `event.payload`) that must hold for delivery, at most
+    /// 2000 characters, such as `event.payload.total > 100 && "eu" in event.channels`. Absent takes every event. Operators, literals of strings,
+    /// numbers, lists and maps, `has`, `all`, `exists`, `exists_one`, `map`, `filter`, `size`, `contains`, `startsWith`,
+    /// `endsWith`, `matches` (RE2), `int`, `uint`, `double`, `string` and `dyn`. What fails to evaluate, such as a missing
+    /// field, does not match, nor does what takes more than 100,000 steps; see `webhookRequestPreview`.
+    filter: Option<String>,
     /// Lifetime counted from now, 1 minute to 10 years (`P3650D`); absent for no end.
     expires_in: Option<Duration>,
     /// Caller-defined key-value data: a JSON object of at most 4 KiB.
@@ -42,6 +48,9 @@ pub(crate) struct WebhookSubscriptionCreateInput {
     name: Option<String>,
     /// Who owns it, such as a user; at most 256 characters.
     owner_id: Option<String>,
+    /// Top-level payload fields to send, 1-100 names of 1-256 characters; absent sends all. A field that a payload has not is left
+    /// out; a payload that is no object becomes `{}`. Order and digits stay as published.
+    payload_fields: Option<Vec<String>>,
     /// Retry policy; absent inherits from the workspace.
     retry_policy: Option<RetryPolicyInput>,
     /// The service of the event types, at most 128 characters; refused when a type belongs to another.
@@ -63,6 +72,8 @@ impl From<WebhookSubscriptionCreateInput> for Draft {
             },
             event_types: input.event_types.into_iter().map(|pattern| pattern.0).collect(),
             channels: input.channels,
+            filter: input.filter,
+            payload_fields: input.payload_fields,
             metadata: input.metadata.map(|json| json.0),
             retry_policy: input.retry_policy.map(Into::into),
             service: input.service,

@@ -25,7 +25,7 @@ pub(crate) struct WebhookSubscriptionTest;
 
 #[Object]
 impl WebhookSubscriptionTest {
-    /// Send a test event to a subscription, and only to it: past its event types and channels, past the deliveries that
+    /// Send a test event to a subscription, and only to it: past its event types, channels and filter, past the deliveries that
     /// wait, also while it is disabled or its endpoint held, and once, without retries. Needs WEBHOOK_SUBSCRIBE.
     async fn webhook_subscription_test(
         &self,

@@ -32,12 +32,21 @@ pub(crate) struct WebhookSubscriptionUpdateInput {
     endpoint: MaybeUndefined<WebhookSubscriptionEndpointUpdateInput>,
     /// Names and patterns of event types, 1-100; replaces the list and cannot be null. Names must be in the catalogue.
     event_types: MaybeUndefined<Vec<EventTypePattern>>,
+    /// CEL expression over `event` (`event.type`, `event.channels`, `event.payload`) that must hold for delivery, at most
+    /// 2000 characters, such as `event.payload.total > 100 && "eu" in event.channels`. Null takes every event. Operators, literals of strings,
+    /// numbers, lists and maps, `has`, `all`, `exists`, `exists_one`, `map`, `filter`, `size`, `contains`, `startsWith`,
+    /// `endsWith`, `matches` (RE2), `int`, `uint`, `double`, `string` and `dyn`. What fails to evaluate, such as a missing
+    /// field, does not match, nor does what takes more than 100,000 steps; see `webhookRequestPreview`.
+    filter: MaybeUndefined<String>,
     /// Caller-defined key-value data: a JSON object of at most 4 KiB; replaces the value.
     metadata: MaybeUndefined<Json>,
     /// Display name, 1-256 characters.
     name: MaybeUndefined<String>,
     /// Who owns it, such as a user; at most 256 characters.
     owner_id: MaybeUndefined<String>,
+    /// Top-level payload fields to send, 1-100 names of 1-256 characters; replaces the list; null sends all. A field that a payload has not is left
+    /// out; a payload that is no object becomes `{}`. Order and digits stay as published.
+    payload_fields: MaybeUndefined<Vec<String>>,
     /// Retry policy; null inherits from the workspace.
     retry_policy: MaybeUndefined<RetryPolicyInput>,
     /// Channels whose events match, at most 10 of at most 128 characters; replaces the list; null matches every event.
@@ -59,6 +68,8 @@ impl From<WebhookSubscriptionUpdateInput> for Patch {
             endpoint: Change::from(input.endpoint).map(endpoint),
             event_types: Change::from(input.event_types).map(texts),
             channels: input.channels.into(),
+            filter: input.filter.into(),
+            payload_fields: input.payload_fields.into(),
             metadata: Change::from(input.metadata).map(|json| json.0),
             retry_policy: Change::from(input.retry_policy).map(Into::into),
         }
