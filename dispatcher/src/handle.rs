@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use angarium_entity::clock::SharedClock;
+use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::{
     Database, DeliveryId, EndpointId, EventId, Timestamp, WorkspaceId, change_log, delivery, event, shard,
 };
-use sea_orm::DbErr;
+use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::broadcast;
 
 use crate::actor::Hubs;
@@ -16,6 +17,7 @@ use crate::publish::{NewEvent, NewTest, PublishError, Published};
 use crate::store::cancel::{Cancel, Canceler};
 use crate::store::erase::Eraser;
 use crate::store::ingest::Ingest;
+use crate::store::notice::{Notices, Raised};
 use crate::store::{retry, test_event};
 use crate::transport::address_guard::{AddressGuard, ForbiddenAddress};
 
@@ -27,6 +29,7 @@ pub struct DispatcherHandle {
     ingest: Ingest,
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
+    notices: Notices,
     guard: Arc<AddressGuard>,
     shard_count: i32,
     eraser: Eraser,
@@ -54,11 +57,12 @@ impl DispatcherHandle {
         ingest: Ingest,
         hubs: Hubs,
         changes: broadcast::Sender<Arc<change_log::Model>>,
+        notices: Notices,
         guard: AddressGuard,
         shard_count: i32,
         eraser: Eraser,
     ) -> Self {
-        Self { db, clock, ingest, hubs, changes, guard: Arc::new(guard), shard_count, eraser }
+        Self { db, clock, ingest, hubs, changes, notices, guard: Arc::new(guard), shard_count, eraser }
     }
 
     /// Publishes one event. When this answers, the event and its deliveries are committed.
@@ -111,6 +115,20 @@ impl DispatcherHandle {
             let _ = self.changes.send(Arc::new(change));
         }
         Ok((event, row))
+    }
+
+    /// Writes events of Angarium's own and their deliveries into the caller's transaction, which makes the change that
+    /// they tell of. When it is committed, hand the answer to [`Self::tell`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn raise(&self, transaction: &DatabaseTransaction, notices: Vec<Notice>) -> Result<Raised, DbErr> {
+        self.notices.raise(transaction, notices, self.clock.now()).await
+    }
+
+    /// Has what was raised in a transaction that is committed now go out.
+    pub fn tell(&self, raised: Raised) {
+        self.notices.tell(raised);
     }
 
     /// Cancels open deliveries in bounded steps, and goes on to the end even if the caller does not wait for it.

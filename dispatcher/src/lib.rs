@@ -10,6 +10,8 @@
 //! * `deliver`: one attempt, rendered, signed, sent and judged.
 //! * `store::completion`: the committer that writes many results in one transaction.
 //! * `store::{pager, sweep}`: what the actors read from the rows, and what finds what memory has lost.
+//! * `store::notice`: Angarium's own events, in the transactions of what they tell of; `store::expiry`: subscriptions
+//!   that end.
 //! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
 //!
 //! # Arrows
@@ -51,6 +53,7 @@ pub use handle::{DispatcherHandle, RetryError};
 pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
+pub use store::notice::Raised;
 pub use transport::ClientError;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};
 pub use transport::proxy::{Proxy, ProxyUrlError};

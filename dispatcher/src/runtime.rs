@@ -25,7 +25,8 @@ use crate::config::Config;
 use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
-use crate::store::{completion, ingest, install, pager, sieve, sole, sweep};
+use crate::store::notice::Notices;
+use crate::store::{completion, expiry, ingest, install, pager, sieve, sole, sweep};
 use crate::transport::{ClientError, Transport};
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
@@ -107,9 +108,17 @@ impl Dispatcher {
             changes: changes.clone(),
             marked: Arc::default(),
         };
+        let notices = Notices::new(hubs.clone(), changes.clone());
         let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
-        let recording = completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), reported);
+        let recording =
+            completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), notices.clone(), reported);
         let recording = supervise("the completion committer", recording);
+        let sweeper = expiry::Sweeper {
+            db: db.clone(),
+            clock: clock.clone(),
+            canceler: canceler.clone(),
+            notices: notices.clone(),
+        };
         let tasks = vec![
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
             supervise("the eraser", eraser.clone().run()).abort_handle(),
@@ -117,10 +126,12 @@ impl Dispatcher {
             supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked))
                 .abort_handle(),
             supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
+            supervise("the sweep of what ends", sweeper.run()).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let count = installation.shard_count;
-        let handle = DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, config.guard, count, eraser);
+        let handle =
+            DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, notices, config.guard, count, eraser);
         Ok(Self { handle, hubs, system, thread: Some(thread), recording, tasks })
     }
 

@@ -4,6 +4,8 @@ use sea_orm::entity::prelude::*;
 
 use crate::{EventTypeId, Timestamp};
 
+pub mod reserved;
+
 /// Most characters of a name.
 pub const NAME_LEN_MAX: usize = 128;
 /// Names that only Angarium publishes start so.

@@ -1,5 +1,7 @@
 //! Rules that send events of some types, channels and content to one endpoint.
 
+use std::time::Duration;
+
 use sea_orm::entity::prelude::*;
 
 use crate::json::StringList;
@@ -17,6 +19,9 @@ pub const CHANNELS_MAX: usize = 10;
 pub const METADATA_BYTES_MAX: usize = 4096;
 /// Most characters of `owner_id`.
 pub const OWNER_ID_LEN_MAX: usize = 256;
+
+/// How long before the end of a subscription its owner is told.
+pub const EXPIRING_BEFORE: Duration = Duration::from_hours(24);
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -53,6 +58,10 @@ pub struct Model {
     pub enabled: bool,
     /// When it ends; null for never.
     pub expires_at: Option<Timestamp>,
+    /// When the server has to look at it because of its end; see [`expiry_due_at`].
+    pub expiry_due_at: Option<Timestamp>,
+    /// When its end was told, and what waited of it began to be canceled; null before, and once it is renewed.
+    pub expired_at: Option<Timestamp>,
     /// Grows with every change.
     pub version: i32,
     /// The version at which what decides a request last changed; see [`crate::subscription_revision`].
@@ -72,6 +81,21 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Whether it has ended at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// When the server first has to look at a subscription that was given the end `expires_at` at `now`: [`EXPIRING_BEFORE`]
+/// its end, to tell of it, or at its end if that is no further away.
+pub fn expiry_due_at(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let end = expires_at?;
+    let warning = end - EXPIRING_BEFORE;
+    Some(if warning > now { warning } else { end })
+}
 
 impl Entity {
     /// The live subscriptions of a workspace: where a query on behalf of a caller starts.

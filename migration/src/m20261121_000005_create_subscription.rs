@@ -30,6 +30,8 @@ impl MigrationTrait for Migration {
                 text_null("service"),
                 flag("enabled"),
                 big_null("expires_at"),
+                big_null("expiry_due_at"),
+                big_null("expired_at"),
                 int("version"),
                 int("revision"),
                 uuid_null("created_by"),
@@ -68,6 +70,9 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX subscription_workspace_updated ON subscription (workspace_id, updated_at, id)",
                 // Whose deliveries an endpoint has, those of subscriptions that have moved on included.
                 "CREATE INDEX subscription_revision_endpoint ON subscription_revision (endpoint_id, subscription_id)",
+                // Whose end comes next.
+                "CREATE INDEX subscription_expiry ON subscription (expiry_due_at, id) \
+                 WHERE expiry_due_at IS NOT NULL AND deleted_at IS NULL",
                 "CREATE INDEX subscription_endpoint ON subscription (endpoint_id, created_at, id)",
             ],
         )

@@ -1,7 +1,9 @@
 //! From a publish to the receiver.
 
 mod crash;
+mod expiry;
 mod failure;
+mod notices;
 mod order;
 mod proxy;
 mod recovery;

@@ -178,8 +178,12 @@ async fn refuse_gone(state: &AppState, row: &delivery::Model) -> Result<(), Refu
     let refused =
         |code, message: &str| Err(Problem { code, message: message.to_owned(), field: Path::argument("id") }.into());
     let live = subscription::Entity::of(row.workspace_id).filter(subscription::Column::Id.eq(row.subscription_id));
-    if live.one(state.db.read()).await?.is_none() {
-        return refused(ErrorCode::SubscriptionGone, "is of a subscription that was deleted");
+    match live.one(state.db.read()).await? {
+        None => return refused(ErrorCode::SubscriptionGone, "is of a subscription that was deleted"),
+        Some(live) if live.is_expired(state.now()) => {
+            return refused(ErrorCode::NotRetryable, "is of a subscription that is expired; renew that first");
+        }
+        Some(_) => {}
     }
     let live = endpoint::Entity::of(row.workspace_id).filter(endpoint::Column::Id.eq(row.endpoint_id));
     if live.one(state.db.read()).await?.is_none() {

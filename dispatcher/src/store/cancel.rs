@@ -28,6 +28,13 @@ pub enum Cancel {
     Event(EventId),
     /// All of a subscription.
     Subscription(SubscriptionId),
+    /// What was published of a subscription before it ended.
+    Expired {
+        /// The subscription.
+        id: SubscriptionId,
+        /// Its end.
+        before: Timestamp,
+    },
     /// All that wait for an endpoint.
     Endpoint {
         /// The endpoint.
@@ -44,6 +51,9 @@ impl Cancel {
             Self::Delivery(id) => Condition::all().add(Column::Id.eq(id)),
             Self::Event(id) => Condition::all().add(Column::EventId.eq(id)),
             Self::Subscription(id) => Condition::all().add(Column::SubscriptionId.eq(id)),
+            Self::Expired { id, before } => {
+                Condition::all().add(Column::SubscriptionId.eq(id)).add(Column::CreatedAt.lt(before))
+            }
             Self::Endpoint { id, before } => Condition::all()
                 .add(Column::EndpointId.eq(id))
                 .add_option(before.map(|before| Column::CreatedAt.lt(before))),

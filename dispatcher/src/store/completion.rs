@@ -15,13 +15,16 @@ use std::time::Duration;
 
 use angarium_entity::change_log::{self, Change};
 use angarium_entity::clock::SharedClock;
+use angarium_entity::delivery::DeliveryState;
 use angarium_entity::endpoint;
+use angarium_entity::event_type::reserved::{Exhausted, Notice};
 use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt};
 use sea_orm::{ActiveEnum, ConnectionTrait, DbErr};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
 use super::database::is_connection_lost;
+use super::notice::Notices;
 use super::sql::{self, Field};
 use super::standing;
 use crate::actor::Hubs;
@@ -52,6 +55,7 @@ pub(crate) struct Committer {
     clock: SharedClock,
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
+    notices: Notices,
 }
 
 /// Runs until every sender of `reports` is gone and all they sent is durable.
@@ -60,9 +64,10 @@ pub(crate) async fn run(
     clock: SharedClock,
     hubs: Hubs,
     changes: broadcast::Sender<Arc<change_log::Model>>,
+    notices: Notices,
     mut reports: mpsc::UnboundedReceiver<Report>,
 ) {
-    let committer = Committer { db, clock, hubs, changes };
+    let committer = Committer { db, clock, hubs, changes, notices };
     let mut group = Vec::with_capacity(GROUP_MAX);
     while reports.recv_many(&mut group, GROUP_MAX).await > 0 {
         committer.record(std::mem::take(&mut group)).await;
@@ -126,8 +131,10 @@ impl Committer {
             group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         insert_attempts(&transaction, &counted).await?;
         let mut changes = changes_of(&counted, &applied);
-        let held = standing::apply(&transaction, &counted, &applied, now, &mut changes).await?;
+        let mut notices = given_up(&counted, &applied, now);
+        let held = standing::apply(&transaction, &counted, &applied, now, &mut changes, &mut notices).await?;
         let changes = sql::append_changes(&transaction, now, changes).await?;
+        let raised = self.notices.raise(&transaction, notices, now).await?;
         transaction.commit().await?;
 
         let recorded = group.iter().map(|report| {
@@ -147,6 +154,7 @@ impl Committer {
         for change in changes {
             let _ = self.changes.send(Arc::new(change));
         }
+        self.notices.tell(raised);
         Ok(())
     }
 }
@@ -324,6 +332,29 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
     let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
     let text = format!("INSERT INTO attempt ({names}) SELECT {names} FROM {source} AS new");
     db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
+}
+
+/// What is to be told of deliveries that these results have ended for good. Nobody waits for a test.
+fn given_up(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>, now: Timestamp) -> Vec<Notice> {
+    let exhausted = |report: &&&Report| {
+        matches!(report.next, DeliveryState::Exhausted { .. })
+            && !report.job.event.test
+            && applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided)
+    };
+    let notice = |report: &&Report| {
+        let (job, event) = (&report.job, &report.job.event);
+        let exhausted = Exhausted {
+            workspace_id: report.attempt.workspace_id,
+            delivery_id: job.delivery_id,
+            event: (event.id, &event.event_type),
+            endpoint_id: job.endpoint_id,
+            subscription_id: job.subscription_id,
+            attempt_count: report.attempt.number,
+            reason: report.reason.as_deref(),
+        };
+        Notice::delivery_exhausted(&exhausted, now)
+    };
+    counted.iter().filter(exhausted).filter_map(notice).collect()
 }
 
 /// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.

@@ -205,6 +205,8 @@ mod tests {
             service: None,
             enabled: true,
             expires_at,
+            expiry_due_at: expires_at,
+            expired_at: None,
             version: 1,
             created_by: None,
             created_at: now,

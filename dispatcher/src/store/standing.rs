@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use angarium_entity::change_log::{Change, EndpointChange};
 use angarium_entity::endpoint::{self, Status};
+use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
@@ -14,13 +15,14 @@ use super::completion::Applied;
 use crate::report::{EndpointHold, Report};
 
 /// Does to the endpoints what the results that counted ask for. Answers which of them must read their rules again, and
-/// adds what anybody can see of it to `changes`.
+/// adds what anybody can see of it to `changes`, and what is to be told of it to `notices`.
 pub(super) async fn apply(
     db: &impl ConnectionTrait,
     counted: &[&Report],
     applied: &HashMap<DeliveryId, Applied>,
     now: Timestamp,
     changes: &mut HashMap<WorkspaceId, Vec<Change>>,
+    notices: &mut Vec<Notice>,
 ) -> Result<Vec<EndpointId>, DbErr> {
     let mut held = Vec::new();
     for report in counted {
@@ -50,6 +52,9 @@ pub(super) async fn apply(
         if changed {
             let change = EndpointChange::of_status(endpoint).into();
             changes.entry(report.attempt.workspace_id).or_default().push(change);
+            let stopped = endpoint::Entity::find_by_id(endpoint).one(db).await?;
+            let suspended = stopped.filter(|row| row.status == Status::Suspended);
+            notices.extend(suspended.map(|row| Notice::endpoint_suspended(&row, now)));
         }
     }
     Ok(held)

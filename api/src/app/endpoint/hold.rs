@@ -3,6 +3,7 @@
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{self, Status};
+use angarium_entity::event_type::reserved::Notice;
 use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _, Set};
 
 use super::{ErrorCode, REASON_LEN_MAX, take};
@@ -52,6 +53,8 @@ async fn set_status(
         }
     };
     let found = problems.unless_any(found).map_err(Refusal::Problems)?;
+    let now = state.now();
+    let recovers = found.status == Status::Suspended && status == Status::Active;
     let mut changed = found.into_active_model();
     changed.status = Set(status);
     changed.status_reason = Set(reason);
@@ -59,10 +62,13 @@ async fn set_status(
         // Whoever resumes an endpoint does not want to wait for what its receiver once asked for.
         changed.held_until = Set(None);
     }
-    changed.updated_at = Set(state.now());
+    changed.updated_at = Set(now);
     let endpoint = changed.update(&transaction).await?;
+    let notices = recovers.then(|| Notice::endpoint_recovered(&endpoint, now)).into_iter().collect();
+    let raised = state.dispatcher.raise(&transaction, notices).await?;
     let change = EndpointChange::of_status(endpoint.id).into();
     logged::commit(state, transaction, endpoint.updated_at, [(endpoint.workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
+    state.dispatcher.tell(raised);
     Ok(endpoint)
 }

@@ -80,6 +80,10 @@ pub async fn archive(
 
 /// The event type called `name`, which nobody else changes until the transaction ends.
 async fn take(db: &DatabaseTransaction, name: &str) -> Result<event_type::Model, Refusal<ErrorCode>> {
+    if event_type::is_reserved(name) {
+        let message = "is a type of the server's own, which nobody changes".to_owned();
+        return Err(Problem { code: ErrorCode::Reserved, message, field: Path::argument("name") }.into());
+    }
     let select = event_type::Entity::find().filter(event_type::Column::Name.eq(name)).lock_exclusive();
     let found = if name.contains('\0') { None } else { select.one(db).await? };
     Ok(found.ok_or_else(|| Problem::not_found(ErrorCode::NotFound, Path::argument("name")))?)

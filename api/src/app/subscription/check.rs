@@ -61,6 +61,8 @@ pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Ref
         service,
         enabled: draft.enabled,
         expires_at,
+        expiry_due_at: subscription::expiry_due_at(expires_at, now),
+        expired_at: None,
         version: 1,
         revision: 1,
         created_by: None,

@@ -33,6 +33,8 @@ pub async fn renew(
     let version = before.version + 1;
     let mut changed = before.into_active_model();
     changed.expires_at = Set(Some(end));
+    changed.expiry_due_at = Set(subscription::expiry_due_at(Some(end), now));
+    changed.expired_at = Set(None);
     changed.version = Set(version);
     changed.updated_at = Set(now);
     let row = changed.update(&transaction).await?;

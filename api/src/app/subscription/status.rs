@@ -25,7 +25,7 @@ impl Status {
         if !subscription.enabled {
             return Self::Disabled;
         }
-        if subscription.expires_at.is_some_and(|end| end <= now) {
+        if subscription.is_expired(now) {
             return Self::Expired;
         }
         match endpoint.status {

@@ -35,13 +35,17 @@ pub async fn switch(
     let transaction = state.db.begin().await?;
     let mut found = take_all(&transaction, Reach::of(caller)?, &ids).await?;
     let mut problems = Problems::default();
+    let now = state.now();
     for (index, id) in ids.iter().enumerate() {
-        if id.is_none_or(|id| !found.contains_key(&id)) {
-            problems.add(ErrorCode::NotFound, &field.item(index), "does not exist");
+        match id.and_then(|id| found.get(&id)) {
+            None => problems.add(ErrorCode::NotFound, &field.item(index), "does not exist"),
+            Some(row) if enabled && row.is_expired(now) => {
+                problems.add(ErrorCode::Expired, &field.item(index), "is expired; renew it first");
+            }
+            Some(_) => {}
         }
     }
     problems.unless_any(Some(())).map_err(Refusal::Problems)?;
-    let now = state.now();
     let mut changed: Vec<subscription::Model> =
         ids.into_iter().flatten().filter_map(|id| found.remove(&id)).filter(|row| row.enabled != enabled).collect();
     if changed.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use angarium_dispatcher::NewTest;
 use angarium_entity::api_key::Scope;
 use angarium_entity::event::PAYLOAD_BYTES_MAX;
+use angarium_entity::event_type::{is_reserved, reserved};
 use angarium_entity::subscription::event_filter::Pattern;
 use angarium_entity::{SubscriptionId, delivery, event, subscription};
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
@@ -34,7 +35,7 @@ pub async fn send_test(
     let id: SubscriptionId = id.parse().map_err(|_| not_found())?;
     let select = within!(subscription, Reach::of(caller)?).filter(subscription::Column::Id.eq(id));
     let row = select.one(state.db.read()).await?.ok_or_else(not_found)?;
-    if row.expires_at.is_some_and(|end| end <= state.now()) {
+    if row.is_expired(state.now()) {
         return Err(refused(ErrorCode::Expired, "is expired; renew it first", "id"));
     }
     let is_name = |text: &&String| matches!(Pattern::parse(text), Ok(Pattern::Exact(_)));
@@ -46,6 +47,15 @@ pub async fn send_test(
     let Some(found) = found else {
         return Err(refused(ErrorCode::UnknownEventType, "is not in the catalogue", "eventType"));
     };
+    if name == reserved::SUBSCRIPTION_CONFIRMATION {
+        let message =
+            "asks for a confirmation and cannot be tried out; `webhookSubscriptionConfirmationResend` sends it";
+        return Err(refused(ErrorCode::Invalid, message, "eventType"));
+    }
+    if payload.is_some() && is_reserved(&name) {
+        let message = "cannot be given for a type of `angarium.*`, whose payloads are the server's";
+        return Err(refused(ErrorCode::Invalid, message, "payload"));
+    }
     if payload.as_ref().is_some_and(|payload| payload.len() > PAYLOAD_BYTES_MAX) {
         let message = format!("is longer than {PAYLOAD_BYTES_MAX} bytes");
         return Err(refused(ErrorCode::TooLong, &message, "payload"));

@@ -97,6 +97,10 @@ pub async fn update(
         Some(None) => Some(EndpointChoice::Keep),
         None => None,
     };
+    if patch.enabled == Change::Set(true) && !before.enabled && before.is_expired(state.now()) {
+        let field = Path::argument("input").at("enabled");
+        problems.add(ErrorCode::Expired, &field, "is of a subscription that is expired; renew it first");
+    }
     let after = patch.check(&transaction, &before, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
     let (mut changes, mut secret) = (Vec::new(), None);

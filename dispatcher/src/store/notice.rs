@@ -1,0 +1,107 @@
+//! Events of Angarium's own, written in the transaction of the change that they tell of.
+//!
+//! Once     a change and what tells of it are committed together or not at all, so that neither a crash nor a repeated
+//!          commit tells of a change twice, or not at all.
+//! Matching through the table of the workspace, as the transaction sees it.
+//! Order    behind what was published before, like any event. The endpoints are told to look into the rows rather than
+//!          handed the deliveries: another transaction may have committed places before or after these.
+
+use std::sync::Arc;
+
+use angarium_entity::event_type::reserved::Notice;
+use angarium_entity::json::StringList;
+use angarium_entity::{EndpointId, EventId, Timestamp, change_log, delivery, event};
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::sync::{Mutex, broadcast};
+
+use super::match_table::MatchTables;
+use super::{ingest, sql};
+use crate::actor::Hubs;
+
+/// Deliveries of one statement.
+const DELIVERIES_MAX: usize = 5_000;
+
+/// What was written, to be told once it is committed.
+#[derive(Debug, Default)]
+#[must_use = "when it is committed, tell of it"]
+pub struct Raised {
+    endpoints: Vec<EndpointId>,
+    changes: Vec<change_log::Model>,
+}
+
+impl Raised {
+    /// With a row of the change log that was written in the same transaction.
+    pub(crate) fn with(mut self, row: change_log::Model) -> Self {
+        self.changes.push(row);
+        self
+    }
+}
+
+/// The part that writes and tells. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Notices {
+    hubs: Hubs,
+    changes: broadcast::Sender<Arc<change_log::Model>>,
+    tables: Arc<Mutex<MatchTables>>,
+}
+
+impl Notices {
+    pub(crate) fn new(hubs: Hubs, changes: broadcast::Sender<Arc<change_log::Model>>) -> Self {
+        Self { hubs, changes, tables: Arc::default() }
+    }
+
+    /// Writes an event for each of `notices` and its deliveries, in the transaction `db`.
+    pub(crate) async fn raise(
+        &self,
+        db: &impl ConnectionTrait,
+        notices: Vec<Notice>,
+        now: Timestamp,
+    ) -> Result<Raised, DbErr> {
+        if notices.is_empty() {
+            return Ok(Raised::default());
+        }
+        let mut workspaces: Vec<_> = notices.iter().map(|notice| notice.workspace_id).collect();
+        workspaces.sort_unstable();
+        workspaces.dedup();
+        let tables = self.tables.lock().await.get(db, workspaces).await?;
+        let mut events: Vec<event::Model> = Vec::with_capacity(notices.len());
+        let mut deliveries: Vec<delivery::Model> = Vec::new();
+        for notice in notices {
+            // A workspace that is gone has nobody to tell.
+            let Some(table) = tables.get(&notice.workspace_id) else { continue };
+            let event = row(notice, now);
+            let matches = table.matches(&event.event_type, &[], now);
+            deliveries.extend(matches.into_iter().map(|wanted| ingest::pending(&event, wanted, now)));
+            events.push(event);
+        }
+        sql::insert_events(db, &events.iter().collect::<Vec<_>>()).await?;
+        for chunk in deliveries.chunks_mut(DELIVERIES_MAX) {
+            sql::insert_deliveries(db, chunk).await?;
+        }
+        let changes = sql::append_changes(db, now, ingest::changes_of(events.iter(), &deliveries)).await?;
+        Ok(Raised { endpoints: deliveries.iter().map(|row| row.endpoint_id).collect(), changes })
+    }
+
+    /// Has the deliveries go out, and tells the live streams. Call it after the commit.
+    pub(crate) fn tell(&self, raised: Raised) {
+        self.hubs.look(raised.endpoints);
+        for change in raised.changes {
+            // Nobody watching is not an error.
+            let _ = self.changes.send(Arc::new(change));
+        }
+    }
+}
+
+fn row(notice: Notice, now: Timestamp) -> event::Model {
+    event::Model {
+        id: EventId::new(now),
+        workspace_id: notice.workspace_id,
+        event_type: notice.event_type.to_owned(),
+        payload: notice.payload,
+        channels: StringList::default(),
+        idempotency_key: None,
+        occurred_at: now,
+        test: false,
+        created_at: now,
+    }
+}
