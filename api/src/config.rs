@@ -13,7 +13,7 @@ mod secrets;
 
 pub use database::Database;
 pub use dispatcher::Dispatcher;
-pub use http::{Http, Origin};
+pub use http::{Http, Origin, PublicUrl};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use reader::{ConfigError, Problem};
@@ -139,6 +139,8 @@ mod tests {
     fn each_malformed_value_is_refused_by_name() {
         for (name, wrong) in [
             ("ANGARIUM_LISTEN", "8080"),
+            ("ANGARIUM_PUBLIC_URL", "hooks.example.com"),
+            ("ANGARIUM_PUBLIC_URL", "https://hooks.example.com/?a=1"),
             ("ANGARIUM_CORS_ORIGINS", "example.com"),
             ("ANGARIUM_CORS_ORIGINS", "https://example.com/path"),
             ("ANGARIUM_DATABASE_URL", "mysql://localhost"),

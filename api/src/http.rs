@@ -2,6 +2,7 @@
 //!
 //! `/graphql`          GraphQL over HTTP, `text/event-stream` and `graphql-transport-ws`; a browser is shown the playground
 //! `/schema.graphql`   the schema
+//! `/confirm/{token}`  the link that confirms a subscription
 //! `/health/{live,ready}`
 //! `/playground/`      GraphiQL
 //! `/dev/inbox`        in `dev` only: a receiver that shows what arrived
@@ -10,6 +11,7 @@
 
 mod accept;
 mod answer;
+mod confirm;
 pub(crate) mod connections;
 mod cors;
 mod event_stream;
@@ -101,6 +103,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route("/", get(async || to_playground()))
         .route("/graphql", any(graphql::handle))
         .route("/schema.graphql", get(schema::show))
+        .route("/confirm/{token}", get(confirm::open).head(confirm::peek))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/playground", get(async || to_playground()))
@@ -121,10 +124,15 @@ fn to_playground() -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, "/playground/")]).into_response()
 }
 
+/// A path as the log may have it.
+fn shown(path: &str) -> String {
+    if path.starts_with(confirm::PREFIX) { format!("{}***", confirm::PREFIX) } else { path.to_owned() }
+}
+
 /// Gives the request an ID and sees to it that it is answered.
 async fn identify(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::fresh(&server);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), shown(request.uri().path()));
     let started = Instant::now();
     request.extensions_mut().insert(request_id.clone());
     let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {

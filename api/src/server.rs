@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::AppState;
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::dev::{Extras, Keys};
 use crate::http::{self, Origins, Playground, Stopping};
 
@@ -88,6 +88,7 @@ impl Server {
             dispatcher: dispatcher.handle(),
             sealer,
             clock,
+            public_url: config.http.public_url.clone().unwrap_or_else(|| PublicUrl::of(address)).into(),
             limits: Arc::new(config.limits.clone()),
             event_types: Arc::default(),
             known_keys: Arc::default(),

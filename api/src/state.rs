@@ -23,6 +23,8 @@ pub struct AppState {
     pub sealer: Sealer,
     /// Where time comes from.
     pub clock: SharedClock,
+    /// How this server is reached from elsewhere, without a slash at its end.
+    pub public_url: Arc<str>,
     /// What the API allows.
     pub limits: Arc<Limits>,
     /// Event types that were seen in the catalogue; starts empty.

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use angarium_entity::attempt::{self, ErrorCode};
 use angarium_entity::clock::Clock;
+use angarium_entity::confirmation::{self, Opened};
 use angarium_entity::delivery::DeliveryState;
 use angarium_entity::endpoint::StrictExhaustion;
+use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
+use angarium_entity::sealer::Sealer;
 use angarium_entity::{AttemptId, RetryPolicy, Timestamp};
 use futures_util::FutureExt as _;
 
@@ -23,6 +26,7 @@ const GONE: &str = "The endpoint answered 410 Gone: it wants no more deliveries.
 pub(crate) async fn deliver_once(
     transport: &Transport,
     clock: &dyn Clock,
+    sealer: &Sealer,
     settings: &Settings,
     job: Job,
 ) -> Option<Report> {
@@ -32,8 +36,17 @@ pub(crate) async fn deliver_once(
         tracing::error!(delivery = %job.delivery_id, subscription = %job.subscription_id, "a delivery of an unknown subscription");
         return None;
     };
+    let asking = match confirmation::open(sealer, &job.event, job.subscription_id, settings.url.as_str()) {
+        Ok(asking) => asking,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(delivery = %job.delivery_id, error, "a confirmation message does not open for this URL; it waits");
+            return None;
+        }
+    };
     let subscription_version = subscription.revision;
-    let body = render::body(settings.body_format, &job.event, subscription.payload_fields.as_ref());
+    let sent = asking.as_ref().map_or(&*job.event, |asking| &asking.event);
+    let body = render::body(settings.body_format, sent, subscription.payload_fields.as_ref());
     let signature = settings.signer.sign(&job.event.id.to_string(), started_at, &body);
     let head = Head {
         event: &job.event,
@@ -52,7 +65,7 @@ pub(crate) async fn deliver_once(
     };
     let (completed_at, took) = (clock.now(), started.elapsed());
     let exchange = Exchange { started_at, completed_at, took, signature, subscription_version, answered };
-    Some(report(settings, job, exchange, rand::random()))
+    Some(report(settings, job, asking.as_ref(), exchange, rand::random()))
 }
 
 /// What was sent when, and what came back.
@@ -66,12 +79,20 @@ struct Exchange {
 }
 
 /// What the exchange means for the delivery and its endpoint. `jitter` is in `0.0..1.0`.
-fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Report {
+fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exchange, jitter: f64) -> Report {
     let now = exchange.completed_at;
     let verdict = match &exchange.answered {
         Ok(answer) => classify::judge(answer.status, answer.retry_after.as_deref(), now),
         Err(failure) => Verdict::Retry { code: failure.code, hold: None },
     };
+    let challenge = asking.and_then(|asking| asking.challenge.as_deref());
+    let verdict = match (verdict, &exchange.answered, challenge) {
+        (Verdict::Delivered, Ok(answer), Some(challenge)) if !confirmation::echoes(&answer.body, challenge) => {
+            Verdict::Retry { code: ErrorCode::Challenge, hold: None }
+        }
+        (verdict, ..) => verdict,
+    };
+    let confirms = challenge.is_some() && verdict == Verdict::Delivered;
     let once = RetryPolicy::Standard { max_attempts: 1 };
     let policy = if job.event.test { &once } else { settings.retry_policy(job.subscription_id) };
     let round_attempts = u16::try_from(job.round_attempts + 1).unwrap_or(u16::MAX);
@@ -96,14 +117,20 @@ fn report(settings: &Settings, job: Job, exchange: Exchange, jitter: f64) -> Rep
         _ => None,
     };
     let hold = hold.or_else(|| pause_at(settings.on_exhausted, &job, next));
-    let attempt = attempt_row(settings, &job, exchange, error_code);
-    Report { job, attempt, next, reason, hold }
+    let mut attempt = attempt_row(settings, &job, exchange, error_code);
+    if asking.is_some_and(|asking| asking.challenge.is_none()) {
+        // An endpoint that echoes what it gets would tell the token to whoever may read attempts.
+        attempt.response_headers = None;
+        attempt.response_body_truncated = attempt.response_body.take().is_some_and(|body| !body.is_empty());
+    }
+    Report { job, attempt, next, reason, confirms, hold }
 }
 
 /// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.
 fn pause_at(on_exhausted: Option<StrictExhaustion>, job: &Job, next: DeliveryState) -> Option<EndpointHold> {
     let failed = matches!(next, DeliveryState::Exhausted { .. } | DeliveryState::Failed { .. });
-    let pauses = failed && !job.event.test && on_exhausted == Some(StrictExhaustion::Pause);
+    let is_aside = job.event.test || job.event.event_type == SUBSCRIPTION_CONFIRMATION;
+    let pauses = failed && !is_aside && on_exhausted == Some(StrictExhaustion::Pause);
     pauses.then(|| {
         let (id, status) = (job.delivery_id, next.status().name());
         EndpointHold::Paused(format!("{id} is {status}. Retry it or not, then resume the endpoint to go on."))
@@ -120,6 +147,10 @@ fn attempt_row(settings: &Settings, job: &Job, exchange: Exchange, error_code: O
         (Some(answer), None) if code == ErrorCode::Redirect => {
             format!("answered {}, a redirect, which is not followed", answer.status)
         }
+        (Some(answer), None) if code == ErrorCode::Challenge => format!(
+            r#"answered {}, but the body does not echo the challenge: it must be that, or JSON such as {{"challenge": "…"}}"#,
+            answer.status
+        ),
         (Some(answer), None) => format!("answered {}", answer.status),
         (None, None) => String::new(),
     });

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use angarium_entity::clock::SharedClock;
+use angarium_entity::confirmation::Message;
 use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, EventId, Timestamp, WorkspaceId, change_log, delivery, event, shard,
+    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, change_log, delivery, event,
+    shard,
 };
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::broadcast;
@@ -15,6 +17,7 @@ use crate::actor::hub::{AreInFlight, HubReport, LimitedUntil, Observe};
 use crate::job::Job;
 use crate::publish::{NewEvent, NewTest, PublishError, Published};
 use crate::store::cancel::{Cancel, Canceler};
+use crate::store::confirmation::{self, Asked};
 use crate::store::erase::Eraser;
 use crate::store::ingest::Ingest;
 use crate::store::notice::{Notices, Raised};
@@ -129,6 +132,40 @@ impl DispatcherHandle {
     /// Has what was raised in a transaction that is committed now go out.
     pub fn tell(&self, raised: Raised) {
         self.notices.tell(raised);
+    }
+
+    /// Writes messages that ask the endpoint of `subscriptions` to confirm them into the caller's transaction. What was
+    /// sent for these subscriptions before works no more. When it is committed, and the endpoint has been told of its
+    /// change, hand the answer to [`Self::send_confirmations`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn ask_for_confirmation(
+        &self,
+        transaction: &DatabaseTransaction,
+        endpoint: EndpointId,
+        subscriptions: &[SubscriptionId],
+        messages: Vec<Message>,
+    ) -> Result<Asked, DbErr> {
+        let now = self.clock.now();
+        confirmation::ask(transaction, endpoint, self.shard_count, subscriptions, messages, now).await
+    }
+
+    /// Sends confirmation messages that are committed, and stops sending those whose place they take.
+    ///
+    /// # Errors
+    /// Those of the database; the messages are sent all the same.
+    pub async fn send_confirmations(&self, asked: Asked) -> Result<(), DbErr> {
+        for job in asked.jobs {
+            self.hubs.express(job);
+        }
+        for change in asked.changes {
+            self.logged(change);
+        }
+        for (workspace, event) in asked.replaced {
+            self.cancel(workspace, Cancel::Event(event), confirmation::REPLACED).await?;
+        }
+        Ok(())
     }
 
     /// Cancels open deliveries in bounded steps, and goes on to the end even if the caller does not wait for it.

@@ -12,6 +12,7 @@
 //! * `store::{pager, sweep}`: what the actors read from the rows, and what finds what memory has lost.
 //! * `store::notice`: Angarium's own events, in the transactions of what they tell of; `store::expiry`: subscriptions
 //!   that end.
+//! * `store::confirmation`: the messages that ask endpoints to confirm subscriptions.
 //! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
 //!
 //! # Arrows
@@ -53,6 +54,7 @@ pub use handle::{DispatcherHandle, RetryError};
 pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
+pub use store::confirmation::Asked;
 pub use store::notice::Raised;
 pub use transport::ClientError;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};

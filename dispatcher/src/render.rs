@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use angarium_entity::endpoint::{BodyFormat, RequestHeader, SignatureScheme};
+use angarium_entity::event_type::is_reserved;
 use angarium_entity::json::StringList;
 use angarium_entity::subscription::payload_fields;
 use angarium_entity::{Timestamp, event};
@@ -12,9 +13,9 @@ use url::Url;
 pub const USER_AGENT: &str = concat!("Angarium/", env!("CARGO_PKG_VERSION"));
 
 /// The body, byte for byte as it is signed and sent. The payload, or what `fields` keep of it, goes in as it was
-/// published, never encoded again.
+/// published, never encoded again. What the server itself tells goes out whole: `fields` are for what is published.
 pub fn body(format: BodyFormat, event: &event::Model, fields: Option<&StringList>) -> String {
-    let payload = match fields {
+    let payload = match fields.filter(|_| !is_reserved(&event.event_type)) {
         Some(fields) => Cow::Owned(payload_fields::cut(&event.payload, &fields.0)),
         None => Cow::Borrowed(event.payload.as_str()),
     };
@@ -114,6 +115,7 @@ mod tests {
             occurred_at: at,
             test: false,
             created_at: at,
+            sealed: None,
         }
     }
 
@@ -128,6 +130,8 @@ mod tests {
         assert_eq!(body(BodyFormat::Raw, &event, None), payload);
         let fields = StringList(vec!["a".to_owned()]);
         assert_eq!(body(BodyFormat::Raw, &event, Some(&fields)), r#"{"a":12345678901234567890123}"#);
+        let own = event::Model { event_type: "angarium.endpoint.suspended".to_owned(), ..event.clone() };
+        assert_eq!(body(BodyFormat::Raw, &own, Some(&fields)), payload, "what the server tells is whole");
         let (id, workspace) = (event.id, event.workspace_id.0);
         assert_eq!(
             body(BodyFormat::CloudEvents, &event, None),

@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) next: DeliveryState,
     /// Why, for people.
     pub(crate) reason: Option<String>,
+    /// Whether the answer confirms the subscription.
+    pub(crate) confirms: bool,
     /// What the answer means for the whole endpoint.
     pub(crate) hold: Option<EndpointHold>,
 }

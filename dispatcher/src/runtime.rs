@@ -89,6 +89,7 @@ impl Dispatcher {
             proxy: config.proxy.clone(),
             runtime,
             clock: clock.clone(),
+            sealer: sealer.clone(),
             in_flight_max: config.in_flight_max,
             shard_count: installation.shard_count,
             asks,
@@ -108,7 +109,7 @@ impl Dispatcher {
             changes: changes.clone(),
             marked: Arc::default(),
         };
-        let notices = Notices::new(hubs.clone(), changes.clone());
+        let notices = Notices::start(hubs.clone(), changes.clone()).map_err(StartError::Threads)?;
         let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
         let recording =
             completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), notices.clone(), reported);

@@ -7,6 +7,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod completion;
+pub(crate) mod confirmation;
 pub(crate) mod database;
 pub(crate) mod erase;
 pub(crate) mod expiry;

@@ -73,6 +73,8 @@ pub enum Trigger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(24))", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
+    /// The answer did not echo the challenge of a confirmation message.
+    Challenge,
     /// The connection could not be made or broke.
     Connection,
     /// The host name could not be resolved.

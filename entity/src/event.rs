@@ -35,6 +35,8 @@ pub struct Model {
     pub test: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// What is sent in the place of the payload, where that must not be read; see [`crate::confirmation`].
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// No relations: deliveries of an event are read by its ID, many at once.

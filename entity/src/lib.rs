@@ -20,6 +20,7 @@ pub mod api_key;
 pub mod attempt;
 pub mod change_log;
 pub mod clock;
+pub mod confirmation;
 pub mod database;
 pub mod delivery;
 pub mod endpoint;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::entity::prelude::*;
 
 use crate::json::StringList;
+use crate::workspace::SubscriptionConfirmation;
 use crate::{ApiKeyId, EndpointId, RetryPolicy, SubscriptionId, Timestamp, WorkspaceId};
 
 pub mod cel;
@@ -62,6 +63,12 @@ pub struct Model {
     pub expiry_due_at: Option<Timestamp>,
     /// When its end was told, and what waited of it began to be canceled; null before, and once it is renewed.
     pub expired_at: Option<Timestamp>,
+    /// How its endpoint has to confirm it.
+    pub confirmation: SubscriptionConfirmation,
+    /// When its endpoint did; null as long as it has not, and where it need not.
+    pub confirmed_at: Option<Timestamp>,
+    /// Until when the token works that was sent last; null where there is none.
+    pub confirmation_expires_at: Option<Timestamp>,
     /// Grows with every change.
     pub version: i32,
     /// The version at which what decides a request last changed; see [`crate::subscription_revision`].
@@ -83,6 +90,11 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
+    /// Whether its endpoint still has to confirm it: until then it matches nothing.
+    pub fn is_pending(&self) -> bool {
+        self.confirmation != SubscriptionConfirmation::None && self.confirmed_at.is_none()
+    }
+
     /// Whether it has ended at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)

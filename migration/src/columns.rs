@@ -60,6 +60,11 @@ pub(crate) fn bytes(name: &str) -> ColumnDef {
     column(name, |column| column.var_binary(1024).not_null())
 }
 
+/// Bytes of any length, or null.
+pub(crate) fn bytes_null(name: &str) -> ColumnDef {
+    column(name, |column| column.blob().null())
+}
+
 /// A 32-bit number.
 pub(crate) fn int(name: &str) -> ColumnDef {
     column(name, |column| column.integer().not_null())

@@ -3,7 +3,8 @@
 use sea_orm_migration::prelude::*;
 
 use crate::columns::{
-    big, big_null, drop_tables, flag, id, int, json, json_null, references, run, table, text_null, uuid, uuid_null,
+    big, big_null, bytes_null, drop_tables, flag, id, int, json, json_null, references, run, table, text_null, uuid,
+    uuid_null, word,
 };
 
 #[derive(DeriveMigrationName)]
@@ -32,6 +33,9 @@ impl MigrationTrait for Migration {
                 big_null("expires_at"),
                 big_null("expiry_due_at"),
                 big_null("expired_at"),
+                word("confirmation"),
+                big_null("confirmed_at"),
+                big_null("confirmation_expires_at"),
                 int("version"),
                 int("revision"),
                 uuid_null("created_by"),
@@ -58,6 +62,23 @@ impl MigrationTrait for Migration {
             .primary_key(Index::create().col(Alias::new("subscription_id")).col(Alias::new("version")))
             .foreign_key(&mut references("subscription_revision", "subscription_id", "subscription"));
         manager.create_table(revision).await?;
+        let mut event_id = uuid("event_id");
+        event_id.primary_key();
+        manager
+            .create_table(table(
+                "confirmation",
+                [
+                    event_id,
+                    uuid("workspace_id"),
+                    uuid("subscription_id"),
+                    bytes_null("token_hash"),
+                    big("created_at"),
+                    big_null("expires_at"),
+                    big_null("ended_at"),
+                    flag("used"),
+                ],
+            ))
+            .await?;
         run(
             manager,
             &[
@@ -73,6 +94,11 @@ impl MigrationTrait for Migration {
                 // Whose end comes next.
                 "CREATE INDEX subscription_expiry ON subscription (expiry_due_at, id) \
                  WHERE expiry_due_at IS NOT NULL AND deleted_at IS NULL",
+                "CREATE UNIQUE INDEX confirmation_token ON confirmation (token_hash) WHERE token_hash IS NOT NULL",
+                "CREATE INDEX confirmation_subscription ON confirmation (subscription_id, created_at)",
+                // Whose token dies next.
+                "CREATE INDEX confirmation_open ON confirmation (expires_at) \
+                 WHERE ended_at IS NULL AND expires_at IS NOT NULL",
                 "CREATE INDEX subscription_endpoint ON subscription (endpoint_id, created_at, id)",
             ],
         )
@@ -80,6 +106,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        drop_tables(manager, &["subscription_revision", "subscription"]).await
+        drop_tables(manager, &["confirmation", "subscription_revision", "subscription"]).await
     }
 }

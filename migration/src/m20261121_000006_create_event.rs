@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{big, bytes, drop_tables, flag, id, json, run, table, text, text_null, uuid};
+use crate::columns::{big, bytes, bytes_null, drop_tables, flag, id, json, run, table, text, text_null, uuid};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -23,6 +23,7 @@ impl MigrationTrait for Migration {
                     big("occurred_at"),
                     flag("test"),
                     big("created_at"),
+                    bytes_null("sealed"),
                 ],
             ))
             .await?;

@@ -1,5 +1,6 @@
 //! From a publish to the receiver.
 
+mod confirmation;
 mod crash;
 mod expiry;
 mod failure;

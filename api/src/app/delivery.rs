@@ -2,6 +2,7 @@
 
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
+use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, delivery, endpoint, subscription};
 use async_graphql::Enum;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter};
@@ -56,6 +57,8 @@ pub enum HoldReason {
     RetryAfter,
     /// The subscription is disabled.
     SubscriptionDisabled,
+    /// The subscription waits for its endpoint to confirm it.
+    SubscriptionUnconfirmed,
 }
 
 /// All that a delivery may have to wait for.
@@ -104,8 +107,11 @@ pub fn held_by(delivery: &delivery::Model, around: Around<'_>, now: Timestamp) -
         Some(endpoint::Status::Suspended) => return hold(HoldReason::EndpointSuspended),
         Some(endpoint::Status::Active) | None => {}
     }
-    if subscription.is_some_and(|subscription| !subscription.enabled) {
-        return hold(HoldReason::SubscriptionDisabled);
+    // What asks for the confirmation goes out in any case.
+    match subscription.filter(|_| delivery.event_type != SUBSCRIPTION_CONFIRMATION) {
+        Some(subscription) if !subscription.enabled => return hold(HoldReason::SubscriptionDisabled),
+        Some(subscription) if subscription.is_pending() => return hold(HoldReason::SubscriptionUnconfirmed),
+        _ => {}
     }
     if let Some(until) = endpoint.and_then(|endpoint| endpoint.held_until).filter(|until| *until > now) {
         return Some(Hold { reason: HoldReason::RetryAfter, until: Some(until) });

@@ -22,6 +22,7 @@ use crate::app::endpoint::{self as endpoints, NewEndpoint};
 use crate::{AppState, Caller};
 
 mod check;
+mod confirm;
 mod delete;
 mod list;
 mod preview;
@@ -31,6 +32,7 @@ mod switch;
 mod test_event;
 mod update;
 
+pub use confirm::{ConfirmError, confirm, confirm_by, look, resend};
 pub use delete::delete;
 pub use list::{Filter, Sort, of_endpoint};
 pub use preview::{Preview, PreviewDraft, preview};
@@ -40,10 +42,14 @@ pub use switch::switch;
 pub use test_event::send_test;
 pub use update::{EndpointChange, Patch, Updated, update};
 
+pub(in crate::app) use confirm::moved;
+
 /// Kinds of problem with webhook subscription input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "WebhookSubscriptionErrorCode")]
 pub enum ErrorCode {
+    /// The subscription is confirmed, or needs no confirmation.
+    AlreadyConfirmed,
     /// The value is empty.
     Blank,
     /// The object was changed meanwhile; see `expectedVersion`.
@@ -56,6 +62,8 @@ pub enum ErrorCode {
     HeaderForbidden,
     /// The value is malformed.
     Invalid,
+    /// A limit is reached; the message says when to ask again.
+    LimitReached,
     /// No such object in this workspace.
     NotFound,
     /// The retry policy is out of bounds.
@@ -64,6 +72,10 @@ pub enum ErrorCode {
     SecretWeak,
     /// The value must be unique and is in use.
     Taken,
+    /// The confirmation token is too old; ask for another.
+    TokenExpired,
+    /// The confirmation token is unknown or used, or another has taken its place.
+    TokenInvalid,
     /// The value is too long.
     TooLong,
     /// The list is too long.
@@ -174,28 +186,30 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
     let transaction = state.db.begin().await?;
     // First, so that nobody deletes the endpoint meanwhile.
     workspace::bump_config_version(&transaction, workspace_id).await?;
-    let (endpoint, secret) = match checked.endpoint {
+    let (endpoint, secret, url) = match checked.endpoint {
         EndpointChoice::New(new) => {
             let created = endpoints::insert(&transaction, state, caller, workspace_id, *new, true).await?;
-            (Some(created.endpoint), created.secret)
+            let url = created.endpoint.url.clone();
+            (Some(created.endpoint), created.secret, url)
         }
-        EndpointChoice::Existing(id) => {
-            require_endpoint(&transaction, workspace_id, id).await?;
-            (None, None)
-        }
+        EndpointChoice::Existing(id) => (None, None, require_endpoint(&transaction, workspace_id, id).await?.url),
     };
     let mut row = checked.row;
     row.workspace_id = workspace_id;
     row.created_by = caller.key_id();
+    row.confirmation = confirm::mode(&transaction, workspace_id).await?;
+    row.confirmation_expires_at = confirm::token_end(row.confirmation, row.created_at);
     if let Some(endpoint) = &endpoint {
         row.endpoint_id = endpoint.id;
     }
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
     insert_revision(&transaction, &row).await?;
+    let asked = confirm::ask(state, &transaction, &[&row], row.endpoint_id, &url, row.created_at).await?;
     let made = endpoint.as_ref().map(|endpoint| change_log::EndpointChange::of(endpoint.id).into());
     let changes = made.into_iter().chain([change_of(&row)]).map(|change| (workspace_id, change));
     logged::commit(state, transaction, row.created_at, changes).await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
+    state.dispatcher.send_confirmations(asked).await?;
     Ok(Created { subscription: row, endpoint, secret })
 }
 
@@ -224,13 +238,13 @@ async fn require_endpoint(
     db: &impl ConnectionTrait,
     workspace_id: WorkspaceId,
     id: EndpointId,
-) -> Result<(), Refusal<ErrorCode>> {
+) -> Result<endpoint::Model, Refusal<ErrorCode>> {
     let found = endpoint::Entity::of(workspace_id).filter(endpoint::Column::Id.eq(id)).one(db).await?;
     let mut problems = Problems::default();
     if found.is_none() {
         problems.add(ErrorCode::NotFound, &Path::argument("input").at("endpoint").at("id"), "does not exist");
     }
-    problems.unless_any(found.map(drop)).map_err(Refusal::Problems)
+    problems.unless_any(found).map_err(Refusal::Problems)
 }
 
 /// The subscription with this ID as it is now that nobody else changes the workspace's subscriptions and endpoints,

@@ -1,7 +1,8 @@
 //! Where the API listens, and to which pages.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use url::Url;
 
@@ -22,6 +23,11 @@ pub struct Http {
     /// `ANGARIUM_CORS_ORIGINS`, a list with commas such as `https://app.example.com,http://localhost:3000`.
     /// Default the server's own origin, known once it listens.
     pub origins: Option<Vec<Origin>>,
+    /// How links that are sent out reach this server.
+    ///
+    /// `ANGARIUM_PUBLIC_URL`, such as `https://hooks.example.com`; a path is put before that of each link. Default
+    /// `http://` and the address that it listens at.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Http {
@@ -30,7 +36,47 @@ impl Http {
             text.parse().map_err(|_| format!("is `{text}`, but must be an address and a port such as `{LISTEN}`"))
         });
         let origins = reader.read("ANGARIUM_CORS_ORIGINS", |text| list(text, Origin::parse));
-        Self { listen: listen.unwrap_or(LISTEN), origins }
+        let public_url = reader.read("ANGARIUM_PUBLIC_URL", PublicUrl::parse);
+        Self { listen: listen.unwrap_or(LISTEN), origins, public_url }
+    }
+}
+
+/// How a server is reached from elsewhere: an absolute URL without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// Reads `https://hooks.example.com` or `https://example.com/hooks`.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            "must be an absolute URL such as `https://hooks.example.com`, without user, query and fragment".to_owned()
+        };
+        let url = Url::parse(text).map_err(|_| wrong())?;
+        let is_bare =
+            url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+        if !is_bare || !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong());
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// For what is served without TLS at `address`; one that listens everywhere is reached on this machine.
+    pub fn of(address: SocketAddr) -> Self {
+        let ip = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        Self(format!("http://{}", SocketAddr::new(ip, address.port())))
+    }
+}
+
+impl From<PublicUrl> for Arc<str> {
+    fn from(url: PublicUrl) -> Self {
+        url.0.into()
     }
 }
 
@@ -81,6 +127,25 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_public_url_is_absolute_and_bare() {
+        let read = |text: &str| PublicUrl::parse(text).map(Arc::<str>::from);
+        assert_eq!(read("https://Hooks.example.com/").as_deref(), Ok("https://hooks.example.com"));
+        assert_eq!(read("http://example.com:8080/hooks/").as_deref(), Ok("http://example.com:8080/hooks"));
+        for wrong in [
+            "",
+            "hooks",
+            "/hooks",
+            "ftp://example.com",
+            "https://u:p@example.com",
+            "https://example.com/?a",
+            "https://example.com/#a",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(PublicUrl::of(([0, 0, 0, 0], 8080).into()).0, "http://127.0.0.1:8080");
+    }
 
     #[test]
     fn an_origin_is_kept_as_browsers_send_it() {

@@ -36,6 +36,8 @@ pub struct Mutation(
     webhook_subscription::enable::WebhookSubscriptionsEnable,
     webhook_subscription::disable::WebhookSubscriptionsDisable,
     webhook_subscription::renew::WebhookSubscriptionRenew,
+    webhook_subscription::confirm::WebhookSubscriptionConfirm,
+    webhook_subscription::confirmation_resend::WebhookSubscriptionConfirmationResend,
     webhook_subscription::test_event::WebhookSubscriptionTest,
     event::publish::EventPublish,
     event::publish_batch::EventPublishBatch,

@@ -139,7 +139,8 @@ impl EndpointActor {
         let shared = self.shared.clone();
         let delivery = job.delivery_id;
         shared.started(delivery);
-        let attempt = async move { deliver_once(&shared.transport, shared.clock.as_ref(), &settings, job).await };
+        let attempt =
+            async move { deliver_once(&shared.transport, shared.clock.as_ref(), &shared.sealer, &settings, job).await };
         ctx.spawn(attempt.into_actor(self).map(move |report, actor, ctx| {
             actor.shared.ended(delivery);
             match report {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::Addr;
 use angarium_entity::clock::SharedClock;
+use angarium_entity::sealer::Sealer;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, shard};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ pub(crate) struct Setup {
     /// Resolves names.
     pub(crate) runtime: Handle,
     pub(crate) clock: SharedClock,
+    pub(crate) sealer: Sealer,
     pub(crate) in_flight_max: usize,
     pub(crate) shard_count: i32,
     pub(crate) asks: mpsc::UnboundedSender<Ask>,
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Addr<Hub>,
     pub(crate) transport: Transport,
     pub(crate) clock: SharedClock,
+    pub(crate) sealer: Sealer,
     asks: mpsc::UnboundedSender<Ask>,
     reports: mpsc::UnboundedSender<Report>,
     shard_count: i32,
@@ -85,6 +88,7 @@ impl Shared {
             hub,
             transport,
             clock: setup.clock.clone(),
+            sealer: setup.sealer.clone(),
             asks: setup.asks.clone(),
             reports: setup.reports.clone(),
             shard_count: setup.shard_count,

@@ -23,6 +23,7 @@ use sea_orm::{ActiveEnum, ConnectionTrait, DbErr};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
+use super::confirmation;
 use super::database::is_connection_lost;
 use super::notice::Notices;
 use super::sql::{self, Field};
@@ -133,6 +134,12 @@ impl Committer {
         let mut changes = changes_of(&counted, &applied);
         let mut notices = given_up(&counted, &applied, now);
         let held = standing::apply(&transaction, &counted, &applied, now, &mut changes, &mut notices).await?;
+        let confirming: Vec<&Report> = counted
+            .iter()
+            .copied()
+            .filter(|report| report.confirms && applied.get(&report.job.delivery_id).is_some_and(|it| it.decided))
+            .collect();
+        let confirmed = confirmation::confirm(&transaction, &confirming, now, &mut changes).await?;
         let changes = sql::append_changes(&transaction, now, changes).await?;
         let raised = self.notices.raise(&transaction, notices, now).await?;
         transaction.commit().await?;
@@ -148,7 +155,7 @@ impl Committer {
             }
         });
         self.hubs.recorded(recorded);
-        for endpoint in held {
+        for endpoint in held.into_iter().chain(confirmed) {
             self.hubs.reload(endpoint);
         }
         for change in changes {

@@ -11,18 +11,20 @@ use angarium_entity::change_log::{self, SubscriptionChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::subscription::{self, Column, Entity, Model};
-use angarium_entity::{Database, SubscriptionId, Timestamp};
+use angarium_entity::{Database, SubscriptionId, Timestamp, confirmation};
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, QueryOrder as _, QuerySelect as _, UpdateMany};
 
 use super::cancel::{Cancel, Canceler};
-use super::notice::Notices;
+use super::notice::{Notices, Raised};
 
 /// Longest pause between two looks.
 const EVERY: Duration = Duration::from_secs(15);
 /// Pause when one failed.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Subscriptions that are read at once.
+/// Why a confirmation message is not sent any more.
+const TOKEN_DEAD: &str = "The confirmation token has expired. Ask for another message.";
+/// Rows that are read at once.
 const STEP: u64 = 100;
 
 /// The part that looks.
@@ -39,6 +41,7 @@ impl Sweeper {
         loop {
             let looked = async {
                 self.sweep().await?;
+                self.dead_tokens().await?;
                 self.next_due().await
             };
             let now = self.clock.now();
@@ -88,7 +91,30 @@ impl Sweeper {
     async fn next_due(&self) -> Result<Option<Timestamp>, DbErr> {
         let now = self.clock.now();
         let next = with_an_end().filter(Column::ExpiryDueAt.gt(now)).order_by_asc(Column::ExpiryDueAt).limit(1);
-        Ok(next.one(self.db.read()).await?.and_then(|row| row.expiry_due_at))
+        let next = next.one(self.db.read()).await?.and_then(|row| row.expiry_due_at);
+        let token = open_tokens().one(self.db.read()).await?.and_then(|row| row.expires_at);
+        Ok(next.into_iter().chain(token).min())
+    }
+
+    /// Ends the confirmation messages whose tokens are too old, and stops sending them.
+    async fn dead_tokens(&self) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        loop {
+            let too_old = open_tokens().filter(confirmation::Column::ExpiresAt.lte(now)).limit(STEP);
+            let dead = too_old.all(self.db.read()).await?;
+            for row in &dead {
+                self.canceler.cancel(row.workspace_id, Cancel::Event(row.event_id), TOKEN_DEAD, now).await?;
+                let transaction = self.db.begin().await?;
+                confirmation::end(&transaction, row.event_id, false, now).await?;
+                let change = SubscriptionChange { subscription_id: row.subscription_id }.into();
+                let logged = change_log::append(&transaction, now, row.workspace_id, [change]).await?;
+                transaction.commit().await?;
+                self.notices.tell(Raised::default().with(logged));
+            }
+            if (dead.len() as u64) < STEP {
+                return Ok(());
+            }
+        }
     }
 
     async fn expiring(&self, row: &Model, now: Timestamp) -> Result<(), DbErr> {
@@ -136,6 +162,13 @@ impl Sweeper {
         self.notices.tell(raised);
         Ok(())
     }
+}
+
+/// The soonest first. The condition is that of the partial index.
+fn open_tokens() -> Select<confirmation::Entity> {
+    use confirmation::{Column, Entity};
+    let open = Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.is_not_null());
+    open.order_by_asc(Column::ExpiresAt)
 }
 
 /// The condition is that of the partial index.

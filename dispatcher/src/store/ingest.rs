@@ -319,6 +319,7 @@ fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
         occurred_at: new.occurred_at.unwrap_or(now),
         test: false,
         created_at: now,
+        sealed: None,
     }
 }
 

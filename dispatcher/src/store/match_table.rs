@@ -100,6 +100,7 @@ impl MatchTable {
         let subscriptions =
             subscription::Entity::of(workspace).filter(subscription::Column::Enabled.eq(true)).all(db).await?;
         let mut ordered = subscriptions;
+        ordered.retain(|subscription| !subscription.is_pending());
         ordered.sort_by_key(|subscription| (subscription.created_at, subscription.id));
         let endpoints: HashMap<EndpointId, endpoint::Model> =
             endpoint::Entity::of(workspace).all(db).await?.into_iter().map(|row| (row.id, row)).collect();
@@ -183,6 +184,7 @@ async fn versions(
 #[cfg(test)]
 mod tests {
     use angarium_entity::json::StringList;
+    use angarium_entity::workspace::SubscriptionConfirmation;
 
     use super::*;
 
@@ -207,6 +209,9 @@ mod tests {
             expires_at,
             expiry_due_at: expires_at,
             expired_at: None,
+            confirmation: SubscriptionConfirmation::None,
+            confirmed_at: None,
+            confirmation_expires_at: None,
             version: 1,
             created_by: None,
             created_at: now,

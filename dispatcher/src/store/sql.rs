@@ -174,8 +174,10 @@ pub(crate) async fn insert_events(db: &impl ConnectionTrait, events: &[&event::M
         occurred_at: i64,
         test: bool,
         created_at: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<String>,
     }
-    const FIELDS: [Field; 9] = [
+    const FIELDS: [Field; 10] = [
         uuid("id"),
         uuid("workspace_id"),
         text("event_type"),
@@ -185,6 +187,7 @@ pub(crate) async fn insert_events(db: &impl ConnectionTrait, events: &[&event::M
         big("occurred_at"),
         bool("test"),
         big("created_at"),
+        bytes("sealed"),
     ];
     let batch: Vec<_> = events
         .iter()
@@ -198,6 +201,7 @@ pub(crate) async fn insert_events(db: &impl ConnectionTrait, events: &[&event::M
             occurred_at: event.occurred_at.millis(),
             test: event.test,
             created_at: event.created_at.millis(),
+            sealed: event.sealed.as_deref().map(hex_bytes),
         })
         .collect();
     let backend = db.get_database_backend();

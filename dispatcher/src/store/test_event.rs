@@ -29,6 +29,7 @@ pub(crate) async fn insert(
         occurred_at: now,
         test: true,
         created_at: now,
+        sealed: None,
     };
     let wanted = Match { subscription_id: test.subscription_id, endpoint_id: test.endpoint_id, shard };
     let row = delivery::Model { trigger: Trigger::Test, ..ingest::pending(&event, wanted, now) };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use angarium_dispatcher::Asked;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, EndpointChange};
 use angarium_entity::endpoint::{
@@ -15,6 +16,7 @@ use super::check::{check_headers, check_in_flight, check_rate_limit, check_secre
 use super::rotate::{forget, retire};
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, HeaderDraft, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
+use crate::app::subscription::moved;
 use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
@@ -101,12 +103,19 @@ pub async fn update(
     let mut problems = Problems::default();
     let checked = patch.check(state, before, &Path::argument("input"), &mut problems);
     let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
-    let change = checked.change();
+    let (mut changes, is_moved) = (Vec::from_iter(checked.change()), checked.moves());
     let updated = checked.store(&transaction, state).await?;
     let endpoint = &updated.endpoint;
-    let change = change.map(|change| (endpoint.workspace_id, change));
-    logged::commit(state, transaction, endpoint.updated_at, change).await?;
+    let mut asked = Asked::default();
+    if is_moved {
+        let (messages, anew) = moved(state, &transaction, endpoint).await?;
+        asked = messages;
+        changes.extend(anew);
+    }
+    let changes = changes.into_iter().map(|change| (endpoint.workspace_id, change));
+    logged::commit(state, transaction, endpoint.updated_at, changes).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
+    state.dispatcher.send_confirmations(asked).await?;
     Ok(updated)
 }
 
@@ -193,6 +202,11 @@ fn check_signing(
 }
 
 impl Checked {
+    /// Whether the URL changes, so that whoever is there now has to confirm what it is sent.
+    pub(in crate::app) fn moves(&self) -> bool {
+        self.after.url != self.before.url
+    }
+
     /// The entry of the log for it; none where nothing changes.
     pub(in crate::app) fn change(&self) -> Option<change_log::Change> {
         let is_same = self.after == self.before && matches!(self.secrets, Secrets::Keep);

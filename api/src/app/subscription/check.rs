@@ -6,7 +6,7 @@ use angarium_entity::subscription::cel::{self, Filter};
 use angarium_entity::subscription::event_filter::Pattern;
 use angarium_entity::subscription::payload_fields;
 use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
-use angarium_entity::workspace::LIFETIME;
+use angarium_entity::workspace::{LIFETIME, SubscriptionConfirmation};
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
@@ -63,6 +63,10 @@ pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Ref
         expires_at,
         expiry_due_at: subscription::expiry_due_at(expires_at, now),
         expired_at: None,
+        // The workspace decides that.
+        confirmation: SubscriptionConfirmation::None,
+        confirmed_at: None,
+        confirmation_expires_at: None,
         version: 1,
         revision: 1,
         created_by: None,

@@ -1,6 +1,7 @@
 //! Lists of subscriptions.
 
 use angarium_entity::subscription::{self, Column, Entity};
+use angarium_entity::workspace::SubscriptionConfirmation;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint};
 use async_graphql::Enum;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
@@ -127,15 +128,19 @@ fn endpoints(workspace: WorkspaceId) -> Select<endpoint::Entity> {
 fn has_status(status: Status, workspace: WorkspaceId, now: Timestamp) -> Condition {
     let live = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
     let on = Condition::all().add(Column::Enabled.eq(true));
+    let pending = Condition::all()
+        .add(Column::Confirmation.ne(SubscriptionConfirmation::None))
+        .add(Column::ConfirmedAt.is_null());
     let endpoint_is = |status: endpoint::Status| {
         Column::EndpointId.in_subquery(endpoints(workspace).filter(endpoint::Column::Status.eq(status)).into_query())
     };
     match status {
         Status::Disabled => Condition::all().add(Column::Enabled.eq(false)),
         Status::Expired => on.add(Column::ExpiresAt.lte(now)),
-        Status::Suspended => on.add(live).add(endpoint_is(endpoint::Status::Suspended)),
-        Status::Paused => on.add(live).add(endpoint_is(endpoint::Status::Paused)),
-        Status::Active => on.add(live).add(endpoint_is(endpoint::Status::Active)),
+        Status::PendingConfirmation => on.add(live).add(pending),
+        Status::Suspended => on.add(live).add(pending.not()).add(endpoint_is(endpoint::Status::Suspended)),
+        Status::Paused => on.add(live).add(pending.not()).add(endpoint_is(endpoint::Status::Paused)),
+        Status::Active => on.add(live).add(pending.not()).add(endpoint_is(endpoint::Status::Active)),
     }
 }
 

@@ -85,6 +85,7 @@ pub async fn preview(state: &AppState, caller: &Caller, draft: PreviewDraft) -> 
         occurred_at: now,
         test: true,
         created_at: now,
+        sealed: None,
     };
     let verdict = match filter {
         Some(filter) => ask(filter, &event).await?,

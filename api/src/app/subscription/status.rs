@@ -3,7 +3,8 @@
 use angarium_entity::{Timestamp, endpoint, subscription};
 use async_graphql::Enum;
 
-/// Whether a subscription delivers: the first that holds of DISABLED, EXPIRED, SUSPENDED, PAUSED, ACTIVE.
+/// Whether a subscription delivers: the first that holds of DISABLED, EXPIRED, PENDING_CONFIRMATION, SUSPENDED,
+/// PAUSED, ACTIVE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "WebhookSubscriptionStatus")]
 pub enum Status {
@@ -15,6 +16,8 @@ pub enum Status {
     Expired,
     /// Its endpoint is paused.
     Paused,
+    /// Waiting for the endpoint to confirm.
+    PendingConfirmation,
     /// Its endpoint is suspended.
     Suspended,
 }
@@ -27,6 +30,9 @@ impl Status {
         }
         if subscription.is_expired(now) {
             return Self::Expired;
+        }
+        if subscription.is_pending() {
+            return Self::PendingConfirmation;
         }
         match endpoint.status {
             endpoint::Status::Suspended => Self::Suspended,
@@ -46,6 +52,12 @@ pub fn explain(status: Status, subscription: &subscription::Model, endpoint: &en
         Status::Active => None,
         Status::Disabled => Some("Switched off by its owner.".to_owned()),
         Status::Expired => subscription.expires_at.map(|end| format!("Expired at {end}.")),
+        Status::PendingConfirmation => Some(match subscription.confirmation_expires_at {
+            Some(end) => format!(
+                "Its endpoint was sent a link that has to be opened before {end}; after that, ask for another message."
+            ),
+            None => "Its endpoint has to echo the challenge that it is sent.".to_owned(),
+        }),
         Status::Paused => Some(because("Its endpoint is paused")),
         Status::Suspended => Some(because("Its endpoint is suspended")),
     }

@@ -38,6 +38,9 @@ pub async fn send_test(
     if row.is_expired(state.now()) {
         return Err(refused(ErrorCode::Expired, "is expired; renew it first", "id"));
     }
+    if row.is_pending() {
+        return Err(refused(ErrorCode::Invalid, "is not confirmed by its endpoint yet", "id"));
+    }
     let is_name = |text: &&String| matches!(Pattern::parse(text), Ok(Pattern::Exact(_)));
     let Some(name) = event_type.or_else(|| row.event_types.0.iter().find(is_name).cloned()) else {
         let message = "is missing, and the subscription has only patterns";

@@ -1,5 +1,6 @@
 //! Changing a subscription.
 
+use angarium_dispatcher::Asked;
 use angarium_entity::api_key::Scope;
 use angarium_entity::json::StringList;
 use angarium_entity::signing_secret::SigningSecret;
@@ -12,7 +13,7 @@ use sea_orm::{
 use super::check::{
     check_catalogue, check_channels, check_filter, check_metadata, check_patterns, check_payload_fields, each_once,
 };
-use super::{ErrorCode, change_of, endpoints, endpoints_of, insert_revision, take};
+use super::{ErrorCode, change_of, confirm, endpoints, endpoints_of, insert_revision, take};
 use crate::app::endpoint::update as endpoint_update;
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::app::reach::Reach;
@@ -69,7 +70,7 @@ pub struct Updated {
 /// The same, checked.
 enum EndpointChoice {
     Keep,
-    Other(EndpointId),
+    Other(Box<endpoint::Model>),
     Changed(Box<endpoint_update::Checked>),
 }
 
@@ -104,26 +105,56 @@ pub async fn update(
     let after = patch.check(&transaction, &before, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
     let (mut changes, mut secret) = (Vec::new(), None);
+    let (now, mut moved) = (state.now(), None);
     match endpoint {
         EndpointChoice::Keep => {}
-        EndpointChoice::Other(id) => after.endpoint_id = id,
+        EndpointChoice::Other(endpoint) if endpoint.id == before.endpoint_id => {}
+        EndpointChoice::Other(endpoint) => {
+            after.endpoint_id = endpoint.id;
+            after.confirmation = confirm::mode(&transaction, before.workspace_id).await?;
+            after.confirmed_at = None;
+            after.confirmation_expires_at = confirm::token_end(after.confirmation, now);
+            moved = Some(endpoint);
+        }
         EndpointChoice::Changed(checked) => {
             changes.extend(checked.change());
-            secret = checked.store(&transaction, state).await?.secret;
+            let is_moved = checked.moves();
+            let updated = checked.store(&transaction, state).await?;
+            secret = updated.secret;
+            moved = is_moved.then(|| Box::new(updated.endpoint));
         }
     }
-    let row = if after == before {
+    let left = before.endpoint_id;
+    let mut row = if after == before {
         before
     } else {
         changes.push(change_of(&before));
         store(&transaction, state, before, after).await?
     };
+    let asked = match moved {
+        None => Asked::default(),
+        Some(endpoint) if endpoint.id != left => {
+            confirm::ask(state, &transaction, &[&row], endpoint.id, &endpoint.url, now).await?
+        }
+        Some(endpoint) => {
+            let (asked, anew) = confirm::moved(state, &transaction, &endpoint).await?;
+            changes.extend(anew);
+            let lost = || AppError::Inconsistent(format!("{} is gone", row.id));
+            row = subscription::Entity::of(row.workspace_id)
+                .filter(subscription::Column::Id.eq(row.id))
+                .one(&transaction)
+                .await?
+                .ok_or_else(lost)?;
+            asked
+        }
+    };
     let endpoints = endpoints_of(&transaction, [row.id]).await?;
     let changes = changes.into_iter().map(|change| (row.workspace_id, change));
-    logged::commit(state, transaction, state.now(), changes).await?;
+    logged::commit(state, transaction, now, changes).await?;
     for endpoint in endpoints {
         state.dispatcher.endpoint_changed(endpoint);
     }
+    state.dispatcher.send_confirmations(asked).await?;
     Ok(Updated { subscription: row, secret })
 }
 
@@ -148,6 +179,9 @@ async fn store(
     changed.payload_fields = Set(after.payload_fields);
     changed.metadata = Set(after.metadata);
     changed.retry_policy = Set(after.retry_policy);
+    changed.confirmation = Set(after.confirmation);
+    changed.confirmed_at = Set(after.confirmed_at);
+    changed.confirmation_expires_at = Set(after.confirmation_expires_at);
     changed.version = Set(version);
     changed.revision = Set(revision);
     changed.updated_at = Set(state.now());
@@ -176,7 +210,7 @@ async fn check_endpoint(
             if found.is_none() {
                 problems.add(ErrorCode::NotFound, &field.at("id"), "does not exist");
             }
-            Ok(found.map(|endpoint| EndpointChoice::Other(endpoint.id)))
+            Ok(found.map(|endpoint| EndpointChoice::Other(Box::new(endpoint))))
         }
         EndpointChange::Update(patch) => {
             let lost = || AppError::Inconsistent(format!("{} has no endpoint", before.id));

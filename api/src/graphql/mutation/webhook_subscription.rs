@@ -1,5 +1,7 @@
 //! Webhook subscriptions.
 
+pub(super) mod confirm;
+pub(super) mod confirmation_resend;
 pub(super) mod create;
 pub(super) mod delete;
 pub(super) mod disable;

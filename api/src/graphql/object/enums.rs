@@ -174,6 +174,8 @@ pub(crate) enum AttemptTrigger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "attempt::ErrorCode")]
 pub(crate) enum DeliveryAttemptErrorCode {
+    /// The response did not echo the challenge of a confirmation message.
+    Challenge,
     /// The connection could not be made or broke.
     Connection,
     /// The host name could not be resolved.

@@ -69,7 +69,8 @@ impl Event {
         self.0.occurred_at.into()
     }
 
-    /// The payload as published: key order and every digit are kept.
+    /// The payload as published: key order and every digit are kept. What would confirm a subscription is masked
+    /// (`***`), here and wherever a body is shown: only the endpoint is sent it.
     async fn payload(&self) -> Option<Json> {
         Some(Json(self.0.payload.clone()))
     }

@@ -29,6 +29,11 @@ impl From<subscription::Model> for WebhookSubscription {
 /// A rule that sends events of some types to an endpoint.
 #[Object]
 impl WebhookSubscription {
+    /// When the endpoint confirmed the subscription; null while it has not, and where the workspace wanted none.
+    async fn confirmed_at(&self) -> Option<DateTime> {
+        self.row.confirmed_at.map(Into::into)
+    }
+
     /// When the subscription was created.
     async fn created_at(&self) -> DateTime {
         self.row.created_at.into()

@@ -25,6 +25,7 @@ pub(super) fn job(seq: i64) -> Job {
         occurred_at: NOW,
         test: false,
         created_at: NOW,
+        sealed: None,
     };
     Job {
         delivery_id: DeliveryId::new(NOW),

@@ -17,13 +17,15 @@ const PAGE: &str = "\
     SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
     SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
     AND status = 'PENDING' AND next_attempt_at IS NULL \
-    AND subscription_id NOT IN (SELECT owner.id FROM subscription_revision AS known JOIN subscription AS owner \
-    ON owner.id = known.subscription_id WHERE known.endpoint_id = $2 AND NOT owner.enabled) \
+    AND (event_type = 'angarium.subscription.confirmation' OR subscription_id NOT IN (SELECT owner.id \
+    FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
+    WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY seq LIMIT $4) AS line \
     UNION ALL \
     SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND next_attempt_at <= $3 \
-    AND subscription_id NOT IN (SELECT owner.id FROM subscription_revision AS known JOIN subscription AS owner \
-    ON owner.id = known.subscription_id WHERE known.endpoint_id = $2 AND NOT owner.enabled) \
+    AND (event_type = 'angarium.subscription.confirmation' OR subscription_id NOT IN (SELECT owner.id \
+    FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
+    WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
     JOIN event ON event.id = page.event_id";
 
@@ -32,18 +34,21 @@ const STRICT_PAGE: &str = "\
     SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
     SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
     AND status = 'PENDING' AND next_attempt_at IS NULL \
-    AND subscription_id NOT IN (SELECT owner.id FROM subscription_revision AS known JOIN subscription AS owner \
-    ON owner.id = known.subscription_id WHERE known.endpoint_id = $2 AND NOT owner.enabled) \
+    AND (event_type = 'angarium.subscription.confirmation' OR subscription_id NOT IN (SELECT owner.id \
+    FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
+    WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY seq LIMIT $4) AS line \
     UNION ALL \
     SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND status = 'RETRYING' \
-    AND subscription_id NOT IN (SELECT owner.id FROM subscription_revision AS known JOIN subscription AS owner \
-    ON owner.id = known.subscription_id WHERE known.endpoint_id = $2 AND NOT owner.enabled) \
+    AND (event_type = 'angarium.subscription.confirmation' OR subscription_id NOT IN (SELECT owner.id \
+    FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
+    WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY seq LIMIT $4) AS again \
     UNION ALL \
     SELECT * FROM (SELECT * FROM delivery WHERE endpoint_id = $2 AND status = 'PENDING' AND next_attempt_at <= $3 \
-    AND subscription_id NOT IN (SELECT owner.id FROM subscription_revision AS known JOIN subscription AS owner \
-    ON owner.id = known.subscription_id WHERE known.endpoint_id = $2 AND NOT owner.enabled) \
+    AND (event_type = 'angarium.subscription.confirmation' OR subscription_id NOT IN (SELECT owner.id \
+    FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
+    WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
     JOIN event ON event.id = page.event_id";
 

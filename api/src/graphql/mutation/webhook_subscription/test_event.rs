@@ -26,7 +26,8 @@ pub(crate) struct WebhookSubscriptionTest;
 #[Object]
 impl WebhookSubscriptionTest {
     /// Send a test event to a subscription, and only to it: past its event types, channels and filter, past the deliveries that
-    /// wait, also while it is disabled or its endpoint held, and once, without retries. Needs WEBHOOK_SUBSCRIBE.
+    /// wait, also while it is disabled or its endpoint held, and once, without retries; but not before it is confirmed,
+    /// where it has to be. The types of `angarium.*` are tried out with their samples only. Needs WEBHOOK_SUBSCRIBE.
     async fn webhook_subscription_test(
         &self,
         ctx: &Context<'_>,
