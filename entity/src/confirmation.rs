@@ -6,7 +6,8 @@
 //! Bound    the seal opens only for the subscription and the URL that the message was made for, so that no retry,
 //!          replay or change of settings carries it anywhere else.
 //! Once     a subscription has at most one message that is not ended. It ends by being used, or replaced by a newer
-//!          one, or with the time of its token.
+//!          one, or with the time of its token, or with its subscription.
+//! Kept     a row stays for [`KEPT`] after its end, so that whoever comes late with a token is told what became of it.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub const RESEND_AFTER: Duration = Duration::from_mins(1);
 pub const SENT_MAX: usize = 10;
 /// See [`SENT_MAX`].
 pub const SENT_WITHIN: Duration = Duration::from_hours(24);
+/// How long what has ended is remembered.
+pub const KEPT: Duration = Duration::from_hours(30 * 24);
 /// In place of what proves something.
 pub const MASK: &str = "***";
 
@@ -209,6 +212,20 @@ pub fn echoes(body: &str, challenge: &str) -> bool {
         || serde_json::from_str::<Value>(body).is_ok_and(|value| {
             value.as_str() == Some(challenge) || value.get("challenge").and_then(Value::as_str) == Some(challenge)
         })
+}
+
+/// Ends what is not ended of a subscription that is being deleted.
+///
+/// # Errors
+/// Those of the database.
+pub async fn close(db: &impl ConnectionTrait, subscription: SubscriptionId, now: Timestamp) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::EndedAt, Expr::value(now))
+        .filter(Column::SubscriptionId.eq(subscription))
+        .filter(Column::EndedAt.is_null())
+        .exec(db)
+        .await
+        .map(drop)
 }
 
 /// Ends a message that is not ended, and if it was used, marks its subscription as confirmed. Call it in a transaction

@@ -95,6 +95,8 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX subscription_expiry ON subscription (expiry_due_at, id) \
                  WHERE expiry_due_at IS NOT NULL AND deleted_at IS NULL",
                 "CREATE UNIQUE INDEX confirmation_token ON confirmation (token_hash) WHERE token_hash IS NOT NULL",
+                "CREATE INDEX confirmation_workspace ON confirmation (workspace_id, event_id)",
+                "CREATE INDEX confirmation_ended ON confirmation (ended_at) WHERE ended_at IS NOT NULL",
                 "CREATE INDEX confirmation_subscription ON confirmation (subscription_id, created_at)",
                 // Whose token dies next.
                 "CREATE INDEX confirmation_open ON confirmation (expires_at) \

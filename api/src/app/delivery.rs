@@ -3,7 +3,7 @@
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
 use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
-use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, delivery, endpoint, subscription};
+use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, confirmation, delivery, endpoint, subscription};
 use async_graphql::Enum;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter};
 
@@ -190,6 +190,13 @@ async fn refuse_gone(state: &AppState, row: &delivery::Model) -> Result<(), Refu
             return refused(ErrorCode::NotRetryable, "is of a subscription that is expired; renew that first");
         }
         Some(_) => {}
+    }
+    let message = confirmation::Entity::find_by_id(row.event_id).one(state.db.read()).await?;
+    let is_dead = message.is_none_or(|message| message.ended_at.is_some());
+    if row.event_type == SUBSCRIPTION_CONFIRMATION && is_dead {
+        let message =
+            "is of a message that confirms nothing any more; `webhookSubscriptionConfirmationResend` sends another";
+        return refused(ErrorCode::NotRetryable, message);
     }
     let live = endpoint::Entity::of(row.workspace_id).filter(endpoint::Column::Id.eq(row.endpoint_id));
     if live.one(state.db.read()).await?.is_none() {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use angarium_entity::change_log::{self, DeliveryChange};
 use angarium_entity::delivery::{self, Status};
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription,
+    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, confirmation, endpoint,
+    subscription,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait as _};
 use tokio::sync::broadcast;
 
+use super::confirmation::REPLACED;
 use super::sql;
 use crate::actor::Hubs;
 
@@ -150,7 +152,8 @@ impl Canceler {
         Ok(open)
     }
 
-    /// Goes on with what an earlier process had begun: what is open of deleted subscriptions and endpoints.
+    /// Goes on with what an earlier process had begun: what is open of deleted subscriptions and endpoints, and of
+    /// messages that confirm nothing any more.
     pub(crate) async fn finish(self, now: Timestamp) {
         if let Err(error) = self.try_finish(now).await {
             tracing::error!(%error, "could not cancel what is open of what was deleted; the next start tries again");
@@ -179,6 +182,14 @@ impl Canceler {
         for deleted in endpoints {
             let what = Cancel::Endpoint { id: deleted.id, before: None };
             self.cancel(deleted.workspace_id, what, "The endpoint was deleted.", now).await?;
+        }
+        let messages = confirmation::Entity::find()
+            .filter(confirmation::Column::EndedAt.is_not_null())
+            .filter(confirmation::Column::EventId.in_subquery(open(delivery::Column::EventId)))
+            .all(self.db.read())
+            .await?;
+        for message in messages {
+            self.cancel(message.workspace_id, Cancel::Event(message.event_id), REPLACED, now).await?;
         }
         Ok(())
     }

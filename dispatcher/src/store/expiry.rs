@@ -1,4 +1,5 @@
-//! The ends of subscriptions: told a day before, told when they have come, and what waits then is canceled.
+//! The ends of subscriptions: told a day before, told when they have come, and what waits then is canceled. And the ends
+//! of the messages that ask to confirm them.
 //!
 //! Matching needs none of this: a publish compares the end with its own time. Here is what has to be done once. Each
 //! step is a compare-and-set on the row, in one transaction with the event that tells of it, so it happens once whoever
@@ -42,6 +43,7 @@ impl Sweeper {
             let looked = async {
                 self.sweep().await?;
                 self.dead_tokens().await?;
+                self.forget().await?;
                 self.next_due().await
             };
             let now = self.clock.now();
@@ -112,6 +114,22 @@ impl Sweeper {
                 self.notices.tell(Raised::default().with(logged));
             }
             if (dead.len() as u64) < STEP {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes what has ended so long ago that nobody asks any more.
+    async fn forget(&self) -> Result<(), DbErr> {
+        use confirmation::{Column, Entity};
+        let before = self.clock.now() - confirmation::KEPT;
+        loop {
+            let old = Entity::find().filter(Column::EndedAt.lt(before)).limit(STEP).all(self.db.read()).await?;
+            if !old.is_empty() {
+                let ids = old.iter().map(|row| row.event_id);
+                Entity::delete_many().filter(Column::EventId.is_in(ids)).exec(self.db.write()).await?;
+            }
+            if (old.len() as u64) < STEP {
                 return Ok(());
             }
         }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use angarium_tests::app::eventually;
+use angarium_entity::confirmation;
+use angarium_tests::app::{count, eventually};
 use angarium_tests::builder::{self, problems, text};
 use angarium_tests::client::http_client;
 use angarium_tests::{Answer, Received, TestApp, on_both_databases};
+use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 const TYPE: &str = "angarium.subscription.confirmation";
@@ -17,6 +19,7 @@ const UPDATE: &str = "mutation($id: ID!, $input: WebhookSubscriptionUpdateInput!
     { webhookSubscriptionUpdate(id: $id, input: $input) { webhookSubscription { status } userErrors { code message field } } }";
 const UPDATE_ENDPOINT: &str = "mutation($id: ID!, $input: WebhookEndpointUpdateInput!) \
     { webhookEndpointUpdate(id: $id, input: $input) { userErrors { code message field } } }";
+const RETRY: &str = "mutation($id: ID!) { deliveryRetry(id: $id) { userErrors { code message field } } }";
 const TEST: &str = "mutation($id: ID!) { webhookSubscriptionTest(id: $id, eventType: \"invoice.paid\") { userErrors { code message field } } }";
 
 async fn want(app: &TestApp, confirmation: &str) {
@@ -192,6 +195,51 @@ on_both_databases! {
         let canceled = app.delivery_in("CANCELED").await;
         assert!(text(&canceled["statusReason"]).contains("expired"), "{canceled}");
         assert_eq!(status(&app, &subscribed.id).await, "PENDING_CONFIRMATION");
+        assert_eq!(problems(&app.api, RETRY, json!({ "id": canceled["id"] })).await, ["NOT_RETRYABLE id"]);
+        app.end().await;
+    }
+
+    async fn what_became_of_a_token_is_remembered_for_a_month(app) {
+        want(&app, "LINK").await;
+        let receiver = app.receiver().await;
+        let [first, second, third] = [app.subscribe(receiver.url()).await, app.subscribe(receiver.url()).await, app.subscribe(receiver.url()).await];
+        let sent = messages(&receiver, 3).await;
+        let of = |id: &str| link(sent.iter().find(|message| message.data()["subscription"]["id"] == id).expect("each has its own")).1;
+        app.deliveries_in("SUCCEEDED", 3).await;
+        assert_eq!(opened(&of(&first.id)).await, (200, json!("CONFIRMED")));
+        app.api.data("mutation($id: ID!) { webhookSubscriptionDelete(id: $id) { userErrors { code } } }", json!({ "id": second.id })).await;
+        assert_eq!(opened(&of(&second.id)).await, (404, json!("TOKEN_INVALID")));
+        app.clock.advance(Duration::from_hours(29 * 24));
+        assert_eq!(opened(&of(&first.id)).await, (409, json!("ALREADY_CONFIRMED")));
+        assert_eq!(opened(&of(&third.id)).await, (410, json!("TOKEN_EXPIRED")));
+        let left = async |count_left: u64| {
+            let left = async || (count::<confirmation::Entity>(&app).await == count_left).then_some(());
+            eventually(&format!("{count_left} are left"), left).await;
+        };
+        left(3).await;
+        app.clock.advance(Duration::from_hours(24));
+        app.clock.advance(Duration::from_secs(16));
+        left(1).await;
+        assert_eq!(opened(&of(&first.id)).await, (404, json!("TOKEN_INVALID")));
+        assert_eq!(status(&app, &first.id).await, "ACTIVE");
+        app.end().await;
+    }
+
+    async fn a_replaced_message_is_not_sent_again_whoever_dies(mut app) {
+        want(&app, "CHALLENGE").await;
+        let receiver = app.receiver().await.answer_statuses([500, 204, 204]);
+        let subscribed = app.subscribe(receiver.url()).await;
+        let first = app.delivery_in("RETRYING").await;
+        // As if the process had died between the commit of another message and the end of this one.
+        let row = confirmation::Entity::find().one(app.state().db.read()).await.expect("an answer").expect("a message");
+        confirmation::close(app.state().db.write(), row.subscription_id, app.state().now()).await.expect("it is ended");
+        app.restart().await;
+        assert_eq!(app.delivery_in("CANCELED").await["id"], first["id"]);
+        app.clock.advance(Duration::from_mins(1));
+        assert_eq!(problems(&app.api, RESEND, json!({ "id": subscribed.id })).await, [] as [&str; 0]);
+        let sent = messages(&receiver, 2).await;
+        assert_ne!(sent[0].data()["challenge"], sent[1].data()["challenge"]);
+        app.deliveries_in("RETRYING", 1).await;
         app.end().await;
     }
 
@@ -213,6 +261,8 @@ on_both_databases! {
         assert_eq!(data["webhookEndpointUpdate"]["userErrors"], json!([]));
         let sent = messages(&new, 2).await;
         assert_eq!(status(&app, &subscribed.id).await, "PENDING_CONFIRMATION");
+        let held = app.api.data("{ deliveries(where: { status: [RETRYING] }) { nodes { heldBy { reason until } } } }", json!({})).await;
+        assert_eq!(held["deliveries"]["nodes"], json!([{ "heldBy": { "reason": "SUBSCRIPTION_UNCONFIRMED", "until": null } }]));
         app.clock.advance(Duration::from_mins(10));
         app.publish(json!("not matched")).await;
         new.expect_requests(2).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use angarium_entity::change_log::{self, Change, SubscriptionChange};
 use angarium_entity::delivery;
 use angarium_tests::app::{count, eventually};
 use angarium_tests::builder::{self, problems, text};
@@ -36,6 +37,13 @@ async fn renew(app: &TestApp, id: &str, expires_in: &str) {
     let data = app.api.data(RENEW, json!({ "id": id, "expiresIn": expires_in })).await;
     let renewed = &data["webhookSubscriptionRenew"];
     assert_eq!((&renewed["userErrors"], &renewed["webhookSubscription"]["status"]), (&json!([]), &json!("ACTIVE")));
+}
+
+/// How often the log says that a subscription has changed.
+async fn logged(app: &TestApp, id: &str) -> usize {
+    let rows = change_log::Entity::find().all(app.state().db.read()).await.expect("the log reads");
+    let change = Change::from(SubscriptionChange { subscription_id: id.parse().expect("an ID") });
+    rows.iter().flat_map(|row| &row.changes.0).filter(|found| **found == change).count()
 }
 
 /// Subscribes a receiver to what Angarium itself tells.
@@ -110,6 +118,7 @@ on_both_databases! {
         app.clock.advance(HOUR);
         let told = monitor.expect_requests(1).await.remove(0);
         assert_eq!(told.header("webhook-event-type"), "angarium.subscription.expiring");
+        assert_eq!(logged(&app, &subscribed.id).await, 2, "it was made, and its end is near");
         let about = json!({ "subscription": { "id": subscribed.id, "name": "Ends", "eventTypes": ["*"], "channels": null,
             "ownerId": null, "workspaceId": app.workspace, "expiresAt": end.to_string() } });
         assert_eq!(told.data(), about);
@@ -119,6 +128,7 @@ on_both_databases! {
         let told = monitor.expect_requests(2).await;
         assert_eq!(types(&told), ["angarium.subscription.expiring", "angarium.subscription.expired"]);
         assert_eq!(told[1].data(), about);
+        assert_eq!(logged(&app, &subscribed.id).await, 3);
         app.deliveries_in("SUCCEEDED", 2).await;
         app.restart().await;
         app.clock.advance(24 * HOUR);

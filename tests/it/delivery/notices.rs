@@ -54,6 +54,25 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_filter_chooses_what_is_told_and_payload_fields_cut_none_of_it(app) {
+        let (gone, chosen, other) = (app.receiver().await.answer_statuses([410]), app.receiver().await, app.receiver().await);
+        let subscribed = subscribe(&app, gone.url(), &["invoice.*"]).await;
+        for (receiver, id) in [(&chosen, subscribed.endpoint.as_str()), (&other, "ep_none")] {
+            let filter = format!("event.payload.endpoint.id == '{id}'");
+            let input = json!({ "eventTypes": ["angarium.*"], "filter": filter, "payloadFields": ["reason"], "endpoint": { "url": receiver.url() } });
+            builder::subscribe(&app.api, input).await;
+        }
+        app.publish(json!(1)).await;
+        let told = chosen.expect_requests(1).await.remove(0).data();
+        assert_eq!(told["endpoint"]["id"], subscribed.endpoint);
+        assert!(told["suspendedAt"].is_string() && told["reason"].is_string(), "{told}");
+        let delivered = app.delivery_in("SUCCEEDED").await;
+        let body = text(&delivered["attempts"]["nodes"][0]["request"]["body"]);
+        assert!(body.contains("suspendedAt"), "what is shown is what was sent: {delivered}");
+        assert!(other.received().is_empty());
+        app.end().await;
+    }
+
     async fn a_delivery_that_is_given_up_is_told_once_and_never_one_of_these(mut app) {
         let (dead, deaf) = (app.receiver().await.answer_statuses([500, 500]), app.receiver().await.answer_statuses([500; 3]));
         let subscribed = subscribe(&app, dead.url(), &["*"]).await;

@@ -3,7 +3,7 @@
 use angarium_dispatcher::Cancel;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
-use angarium_entity::{EndpointId, SubscriptionId, Timestamp, endpoint, subscription};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, confirmation, endpoint, subscription};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, Set,
@@ -37,6 +37,7 @@ pub async fn delete(
     changed.deleted_at = Set(Some(now));
     changed.updated_at = Set(now);
     let row = changed.update(&transaction).await?;
+    confirmation::close(&transaction, id, now).await?;
     let is_endpoint_gone = leave(&transaction, endpoint_id, keep_endpoint, now).await?;
     let gone = is_endpoint_gone.then(|| EndpointChange::of(endpoint_id).into());
     let changes = [change_of(&row)].into_iter().chain(gone).map(|change| (workspace_id, change));
