@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 
 use crate::classify::{self, Verdict};
 use crate::job::Job;
+use crate::machine::breaker::Ended;
 use crate::render::{self, Head};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
@@ -85,6 +86,13 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
         Ok(answer) => classify::judge(answer.status, answer.retry_after.as_deref(), now),
         Err(failure) => Verdict::Retry { code: failure.code, hold: None },
     };
+    // Without the echo of a challenge it is the subscription that is not confirmed; the endpoint has answered.
+    let ended = match verdict {
+        Verdict::Delivered => Ended::Succeeded,
+        Verdict::Retry { hold: Some(_), .. } => Ended::Asked,
+        Verdict::Retry { hold: None, .. } => Ended::Failed,
+        Verdict::Gone => Ended::Gone,
+    };
     let challenge = asking.and_then(|asking| asking.challenge.as_deref());
     let verdict = match (verdict, &exchange.answered, challenge) {
         (Verdict::Delivered, Ok(answer), Some(challenge)) if !confirmation::echoes(&answer.body, challenge) => {
@@ -123,7 +131,7 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
         attempt.response_headers = None;
         attempt.response_body_truncated = attempt.response_body.take().is_some_and(|body| !body.is_empty());
     }
-    Report { job, attempt, next, reason, confirms, hold }
+    Report { job, attempt, next, reason, confirms, hold, ended, verdict: Default::default() }
 }
 
 /// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.

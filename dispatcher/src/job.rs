@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) attempt_count: i32,
     pub(crate) round: i32,
     pub(crate) round_attempts: i32,
+    /// The circuit breaker lets it through, to ask whether the endpoint is back.
+    pub(crate) is_probe: bool,
     pub(crate) event: Arc<event::Model>,
 }
 
@@ -38,6 +40,7 @@ impl Job {
             attempt_count: row.attempt_count,
             round: row.round,
             round_attempts: row.round_attempts,
+            is_probe: false,
             event,
         }
     }
@@ -45,6 +48,7 @@ impl Job {
     /// Why its next attempt is made.
     pub(crate) fn trigger(&self) -> Trigger {
         match (self.attempt_count, self.round_attempts) {
+            _ if self.is_probe => Trigger::Probe,
             (0, _) => Trigger::Initial,
             (_, 0) => Trigger::Manual,
             _ => Trigger::Retry,

@@ -5,6 +5,7 @@ use angarium_entity::delivery::DeliveryState;
 use angarium_entity::{Timestamp, attempt};
 
 use crate::job::Job;
+use crate::machine::breaker::{Ended, Verdict};
 
 /// An ended attempt, to be made durable.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub(crate) struct Report {
     pub(crate) confirms: bool,
     /// What the answer means for the whole endpoint.
     pub(crate) hold: Option<EndpointHold>,
+    /// How the attempt ended, as far as the endpoint is concerned.
+    pub(crate) ended: Ended,
+    /// What that means for its health.
+    pub(crate) verdict: Verdict,
 }
 
 /// A hold that a receiver asked for.
@@ -26,7 +31,7 @@ pub(crate) struct Report {
 pub(crate) enum EndpointHold {
     /// `Retry-After`.
     Until(Timestamp),
-    /// 410 Gone.
+    /// 410 Gone, or it failed for too long.
     Suspended(String),
     /// The head of a STRICT line failed for good, and the owner wants to decide what comes next.
     Paused(String),

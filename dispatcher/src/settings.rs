@@ -6,9 +6,12 @@ use std::time::Duration;
 use angarium_entity::endpoint::{self, BodyFormat, Ordering, RequestHeader, SignatureScheme, Status, StrictExhaustion};
 use angarium_entity::json::StringList;
 use angarium_entity::sealer::{SealError, Sealer};
-use angarium_entity::{RetryPolicy, SubscriptionId, WorkspaceId, signing_secret, subscription, workspace};
+use angarium_entity::{
+    RetryPolicy, SubscriptionId, WorkspaceId, endpoint_health, signing_secret, subscription, workspace,
+};
 use url::Url;
 
+use crate::machine::breaker::Patience;
 use crate::machine::endpoint::{Hold, Rules};
 use crate::signature::{Signer, SignerError};
 
@@ -24,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) rules: Rules,
     /// What happens when the head of a STRICT line fails for good; none without such a line.
     pub(crate) on_exhausted: Option<StrictExhaustion>,
+    /// How it was doing when this was read.
+    pub(crate) health: endpoint_health::Model,
     pub(crate) signature_scheme: SignatureScheme,
     pub(crate) signer: Signer,
     subscriptions: HashMap<SubscriptionId, OfSubscription>,
@@ -55,15 +60,22 @@ impl Settings {
         workspace: &workspace::Model,
         subscriptions: Vec<subscription::Model>,
         secrets: &[signing_secret::Model],
+        health: Option<endpoint_health::Model>,
         sealer: &Sealer,
     ) -> Result<Self, SettingsError> {
         let signer = Signer::new(row.signature_scheme, secrets, sealer)?;
+        let health = health.unwrap_or_else(|| endpoint_health::Model::unknown(row.id, row.workspace_id));
+        // Who failed for too long is probed now and then; who is gone is not.
+        let suspended = row.status == Status::Suspended && health.probe_at.is_some();
         let hold = match (row.status, row.held_until) {
+            (_, until) if suspended => until.map_or(Hold::No, Hold::Until),
             (Status::Active, None) => Hold::No,
             (Status::Active, Some(until)) => Hold::Until(until),
             (Status::Paused | Status::Suspended, _) => Hold::Paused,
         };
         let max_in_flight = usize::try_from(row.max_in_flight).unwrap_or(1).max(1);
+        let suspend_after = Duration::from_millis(u64::try_from(workspace.suspend_after_ms).unwrap_or(u64::MAX));
+        let patience = Patience { suspend_after, suspended };
         let rate_limit = row.rate_limit_per_second.and_then(|limit| usize::try_from(limit).ok());
         let subscriptions = subscriptions
             .into_iter()
@@ -79,7 +91,8 @@ impl Settings {
             headers: row.headers.open(row.id, sealer)?,
             body_format: row.body_format,
             timeout: Duration::from_millis(u64::try_from(row.timeout_ms).unwrap_or(0)),
-            rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold },
+            rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold, patience },
+            health,
             on_exhausted: (row.ordering == Ordering::Strict).then_some(row.on_exhausted),
             signature_scheme: row.signature_scheme,
             signer,

@@ -65,6 +65,8 @@ pub enum Trigger {
     Initial,
     /// Somebody asked for it.
     Manual,
+    /// The circuit breaker asked whether the endpoint is back.
+    Probe,
     /// The retry policy.
     Retry,
 }

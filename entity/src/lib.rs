@@ -24,6 +24,7 @@ pub mod confirmation;
 pub mod database;
 pub mod delivery;
 pub mod endpoint;
+pub mod endpoint_health;
 pub mod endpoint_revision;
 pub mod event;
 pub mod event_deletion;

@@ -44,6 +44,29 @@ impl MigrationTrait for Migration {
         manager
             .create_table(endpoint.foreign_key(&mut references("endpoint", "workspace_id", "workspace")).take())
             .await?;
+        let mut health = table(
+            "endpoint_health",
+            [
+                uuid("endpoint_id"),
+                uuid("workspace_id"),
+                int("generation"),
+                word("status"),
+                int("recent"),
+                int("consecutive_failures"),
+                big_null("failing_since"),
+                big_null("last_failure_at"),
+                big_null("last_success_at"),
+                int("opened"),
+                big_null("probe_at"),
+                big("updated_at"),
+            ],
+        );
+        health.primary_key(Index::create().col(Alias::new("endpoint_id"))).foreign_key(&mut references(
+            "endpoint_health",
+            "endpoint_id",
+            "endpoint",
+        ));
+        manager.create_table(health).await?;
         let mut revision = table(
             "endpoint_revision",
             [
@@ -83,6 +106,7 @@ impl MigrationTrait for Migration {
                 // Ordered by name, those without one first: where nulls go differs between the databases.
                 "CREATE INDEX endpoint_workspace_name ON endpoint (workspace_id, COALESCE(name, ''), id)",
                 "CREATE INDEX endpoint_workspace_updated ON endpoint (workspace_id, updated_at, id)",
+                "CREATE INDEX endpoint_health_workspace ON endpoint_health (workspace_id, status, endpoint_id)",
                 "CREATE INDEX signing_secret_endpoint ON signing_secret (endpoint_id, created_at)",
             ],
         )
@@ -90,6 +114,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        drop_tables(manager, &["signing_secret", "endpoint_revision", "endpoint"]).await
+        drop_tables(manager, &["signing_secret", "endpoint_revision", "endpoint_health", "endpoint"]).await
     }
 }

@@ -4,6 +4,7 @@ mod confirmation;
 mod crash;
 mod expiry;
 mod failure;
+mod health;
 mod notices;
 mod order;
 mod proxy;

@@ -45,6 +45,8 @@ pub struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "DeliveryHoldReason")]
 pub enum HoldReason {
+    /// The circuit breaker of the endpoint is open; `until` is null while its probe is awaited.
+    CircuitOpen,
     /// The endpoint is paused by its owner.
     EndpointPaused,
     /// The endpoint is suspended by the server.
@@ -72,6 +74,8 @@ pub struct Around<'a> {
     pub front: Option<Front>,
     /// Until when the endpoint waits for its rate limit.
     pub limited_until: Option<Timestamp>,
+    /// When the circuit breaker of the endpoint lets the next probe through; none while it is closed.
+    pub probe_at: Option<Timestamp>,
     /// Whether a request of the delivery is running.
     pub in_flight: bool,
 }
@@ -118,6 +122,9 @@ pub fn held_by(delivery: &delivery::Model, around: Around<'_>, now: Timestamp) -
     }
     if around.in_flight || delivery.next_attempt_at.is_some_and(|at| at > now) {
         return None;
+    }
+    if let Some(at) = around.probe_at {
+        return Some(Hold { reason: HoldReason::CircuitOpen, until: Some(at).filter(|at| *at > now) });
     }
     if around.front.is_some_and(|front| front.is_before(delivery)) {
         return hold(HoldReason::Line);

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use angarium_entity::{
     ApiKeyId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, api_key, attempt, delivery,
-    endpoint, endpoint_revision, event, event_type, signing_secret, subscription, subscription_revision, workspace,
+    endpoint, endpoint_health, endpoint_revision, event, event_type, signing_secret, subscription,
+    subscription_revision, workspace,
 };
 use sea_orm::sea_query::SelectStatement;
 use tokio::sync::oneshot;
@@ -98,6 +99,7 @@ pub(crate) struct Loaders {
     subscription_revisions: Batch<(SubscriptionId, i32), Option<subscription_revision::Model>>,
     secrets: Batch<EndpointId, Vec<signing_secret::Model>>,
     backlogs: Batch<(EndpointId, i32), Backlog>,
+    healths: Batch<Key<EndpointId>, endpoint_health::Model>,
     fronts: Batch<(EndpointId, i32), Front>,
     limits: Batch<EndpointId, Option<Timestamp>>,
     last_attempts: Batch<DeliveryId, Option<attempt::Model>>,
@@ -125,6 +127,7 @@ impl Loaders {
             subscription_revisions: Batch::default(),
             secrets: Batch::default(),
             backlogs: Batch::default(),
+            healths: Batch::default(),
             fronts: Batch::default(),
             limits: Batch::default(),
             last_attempts: Batch::default(),

@@ -15,6 +15,7 @@ use super::hub::{Died, Idle};
 use super::shared::Shared;
 use crate::deliver::deliver_once;
 use crate::job::Job;
+use crate::machine::breaker::End;
 use crate::machine::endpoint::{EndpointMachine, Hold, Input, Output};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
@@ -82,7 +83,7 @@ impl EndpointActor {
             for output in self.machine.step(now, self.shared.room(), input) {
                 match output {
                     Output::Ask => inputs.extend(self.ask_for_grant().then_some(Input::Granted)),
-                    Output::Release => self.shared.release_grant(),
+                    Output::Release => self.shared.release_grant(self.id),
                     Output::Start(job) => self.start(job, ctx),
                     Output::Read { limit } => {
                         let shard = self.shared.shard_of(self.id);
@@ -150,8 +151,23 @@ impl EndpointActor {
         }));
     }
 
-    fn finished(&mut self, report: Report, ctx: &mut Context<Self>) {
+    fn finished(&mut self, mut report: Report, ctx: &mut Context<Self>) {
         let delivery = report.job.delivery_id;
+        // The rules of now, not those that the request was made by: somebody may have resumed it meanwhile.
+        if let Some(patience) = self.settings.as_ref().map(|settings| settings.rules.patience) {
+            let (is_probe, is_test) = (report.job.is_probe, report.job.event.test);
+            let end = End { delivery, ended: report.ended, is_probe, is_test };
+            report.verdict = self.machine.judge(report.attempt.completed_at, end, patience);
+        }
+        // A pause that the owner wished for goes before.
+        if let Some(since) = report.verdict.failing_since
+            && !matches!(report.hold, Some(EndpointHold::Paused(_)))
+        {
+            report.hold = Some(EndpointHold::Suspended(format!(
+                "Every attempt since {since} has failed. It is tried again every hour, and goes on by itself when an \
+                 attempt succeeds; or mend it and resume it."
+            )));
+        }
         let hold = report.hold.as_ref().map(|hold| match hold {
             EndpointHold::Until(at) => Hold::Until(*at),
             EndpointHold::Suspended(_) | EndpointHold::Paused(_) => Hold::Paused,
@@ -163,7 +179,7 @@ impl EndpointActor {
     fn failed_ourselves(&mut self, delivery: DeliveryId, ctx: &mut Context<Self>) {
         let until = self.shared.clock.now() + PAUSE_AFTER_OWN_FAULT;
         self.step(Input::Finished { delivery, hold: Some(Hold::Until(until)) }, ctx);
-        self.shared.settled();
+        self.shared.settled(self.id);
         self.step(Input::Recorded { delivery, is_final: false }, ctx);
     }
 }
@@ -189,7 +205,7 @@ impl Handler<Hear> for EndpointActor {
         if let Input::Recorded { delivery, .. } = &input
             && self.machine.is_unrecorded(*delivery)
         {
-            self.shared.settled();
+            self.shared.settled(self.id);
         }
         self.step(input, ctx);
     }
@@ -215,6 +231,9 @@ impl Handler<Configure> for EndpointActor {
         self.settings_asked = self.settings_asked.saturating_sub(1);
         if self.settings_asked > 0 {
             return;
+        }
+        if let Some(settings) = &settings {
+            self.machine.learn(settings.health);
         }
         let input = settings.as_ref().map_or(Input::Gone, |settings| Input::Configured(settings.rules));
         self.settings = settings;
@@ -244,7 +263,7 @@ impl Drop for EndpointActor {
             self.shared.ended(delivery);
         }
         for _ in 0..self.machine.unsettled() {
-            self.shared.settled();
+            self.shared.settled(self.id);
         }
         self.shared.hub.do_send(Died(self.id));
     }

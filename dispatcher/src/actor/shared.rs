@@ -123,11 +123,11 @@ impl Shared {
         self.governor.borrow_mut().ask(workspace, endpoint)
     }
 
-    /// Gives a grant back, perhaps to somebody who waits for it.
+    /// Gives a grant back, perhaps to somebody who waits for one.
     #[expect(clippy::disallowed_methods, reason = "one message for each grant, and grants are bounded")]
-    pub(crate) fn release_grant(&self) {
-        let next = self.governor.borrow_mut().release();
-        if let Some(endpoint) = next {
+    pub(crate) fn release_grant(&self, endpoint: EndpointId) {
+        let granted = self.governor.borrow_mut().release(endpoint);
+        for endpoint in granted {
             self.hub.do_send(Granted(endpoint));
         }
     }
@@ -149,9 +149,9 @@ impl Shared {
 
     /// A result is durable, or there will be none: the grant is free again.
     #[expect(clippy::disallowed_methods, reason = "once, at the end of a drain")]
-    pub(crate) fn settled(&self) {
+    pub(crate) fn settled(&self, endpoint: EndpointId) {
         self.busy.set(self.busy.get().saturating_sub(1));
-        self.release_grant();
+        self.release_grant(endpoint);
         if self.draining.get() && self.busy.get() == 0 {
             self.hub.do_send(Settled);
         }

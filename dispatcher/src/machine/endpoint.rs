@@ -12,6 +12,7 @@
 //!         result that did not end its delivery is not used: the rows know who is next.
 //! Slots   one request at a time (FIFO, STRICT), or up to `max_in_flight` (NONE), each with a grant of the governor.
 //! Rate    a request needs a token when it starts; while there is none, memory waits.
+//! Circuit while it is open the endpoint is held; then one request is let through as a probe, alone.
 //! Behind  results that were not yet made durable are bounded: beyond [`UNRECORDED_MAX`] nothing new starts.
 //! Express what skips the line, and a hold as well: test events. It uses a grant, but none of the slots.
 //! Held    while the endpoint is paused, suspended or asked to be left alone, nothing starts and nothing is kept:
@@ -20,13 +21,16 @@
 use std::collections::{HashSet, VecDeque};
 
 use angarium_entity::endpoint::Ordering;
-use angarium_entity::{DeliveryId, Timestamp};
+use angarium_entity::{DeliveryId, Timestamp, endpoint_health};
 
 use self::backlog::Backlog;
+pub(crate) use self::message::{Hold, Input, Output, Rules};
+use super::breaker::{Breaker, End, Patience, Verdict};
 use super::rate::Tokens;
 use crate::job::Job;
 
 mod backlog;
+mod message;
 
 /// Deliveries of the line, and of the due ones, that are kept in memory.
 pub(crate) const WINDOW: usize = 256;
@@ -34,85 +38,6 @@ pub(crate) const WINDOW: usize = 256;
 const LOW_WATER: usize = WINDOW / 4;
 /// Ended attempts whose results are not durable yet.
 pub(crate) const UNRECORDED_MAX: usize = 64;
-
-/// What the machine must know of its endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rules {
-    pub(crate) ordering: Ordering,
-    pub(crate) max_in_flight: usize,
-    /// Requests per second; none means no limit.
-    pub(crate) rate_limit: Option<usize>,
-    pub(crate) hold: Hold,
-}
-
-/// Whether deliveries go out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// They do.
-    No,
-    /// Not before then.
-    Until(Timestamp),
-    /// Not until somebody changes that.
-    Paused,
-}
-
-impl Hold {
-    /// The one that lasts longer.
-    fn stricter(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
-            (Self::Until(one), Self::Until(another)) => Self::Until(one.max(another)),
-            (Self::No, hold) | (hold, Self::No) => hold,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The rules, at the start and at every change.
-    Configured(Rules),
-    /// The rules have changed, and are being read. Nothing starts by the old ones.
-    Unconfigured,
-    /// The endpoint, or all that it had to send, is gone.
-    Gone,
-    /// Just committed, in publish order. A hint: the rows say the same.
-    Arrived(Vec<Job>),
-    /// This skips the line.
-    Express(Job),
-    /// Something may wait in the rows.
-    Kicked,
-    /// What was read from the rows: the front of the line and what is due. `full` when there may be more of either.
-    Page { jobs: Vec<Job>, full: bool },
-    /// Somebody else has moved this delivery: what memory knows of it is not true any more.
-    Changed(DeliveryId),
-    /// A grant that was waited for.
-    Granted,
-    /// A request ended. What comes next depends on what its end says of the endpoint.
-    Finished { delivery: DeliveryId, hold: Option<Hold> },
-    /// What ended attempts asked for counts for nothing: the delivery of one of them was deleted. What another one asked
-    /// for comes back with the rules once it is durable.
-    Void,
-    /// The result of an ended attempt is durable. `is_final` when it is known that the delivery is.
-    Recorded { delivery: DeliveryId, is_final: bool },
-    /// Start nothing more.
-    Drain,
-    /// Look again: time has passed.
-    Tick,
-}
-
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Ask the governor for a grant; the answer is [`Input::Granted`], now or later.
-    Ask,
-    /// Give a grant back.
-    Release,
-    /// Send this. Uses up a grant until [`Input::Finished`].
-    Start(Job),
-    /// Read the front of the line and what is due, at most so many of each.
-    Read { limit: usize },
-    /// Come back at this time.
-    WakeAt(Timestamp),
-}
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 #[derive(Debug, Default)]
@@ -140,6 +65,8 @@ pub(crate) struct EndpointMachine {
     /// The head of a STRICT line waits for its next attempt until then.
     line_hold: Option<Timestamp>,
     tokens: Tokens,
+    /// None before the rules are known for the first time.
+    breaker: Option<Breaker>,
     /// Recorded since that read was asked for: it may still show them as open.
     settled: HashSet<DeliveryId>,
     /// Arrived since that read was asked for.
@@ -250,7 +177,8 @@ impl EndpointMachine {
 
     fn holds(&self) -> impl Iterator<Item = Hold> {
         let line = self.line_hold.map(Hold::Until);
-        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold).chain(line)
+        let circuit = self.breaker.as_ref().and_then(Breaker::probe_at).map(Hold::Until);
+        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold).chain(line).chain(circuit)
     }
 
     fn is_strict(&self) -> bool {
@@ -269,6 +197,23 @@ impl EndpointMachine {
 
     fn is_settled(&self) -> bool {
         self.in_flight.is_empty() && self.unrecorded.is_empty()
+    }
+
+    /// What the rows say of the health of the endpoint. Tell it before the rules.
+    pub(crate) fn learn(&mut self, health: endpoint_health::Model) {
+        match &mut self.breaker {
+            Some(breaker) => breaker.learn(health),
+            None => self.breaker = Some(Breaker::new(health)),
+        }
+    }
+
+    /// What the end of an attempt means for the endpoint. Ask before [`Input::Finished`].
+    pub(crate) fn judge(&mut self, now: Timestamp, end: End, patience: Patience) -> Verdict {
+        self.breaker.as_mut().map(|breaker| breaker.judge(now, end, patience)).unwrap_or_default()
+    }
+
+    fn is_half_open(&self, now: Timestamp) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| breaker.is_half_open(now))
     }
 
     /// Whether an attempt of it has ended whose result is not durable yet.
@@ -371,7 +316,8 @@ impl EndpointMachine {
             None => None,
         };
         match job {
-            Some(job) => {
+            Some(mut job) => {
+                job.is_probe = self.is_half_open(now) && !self.express_in_flight.contains(&job.delivery_id);
                 self.tokens.take(now);
                 self.in_flight.insert(job.delivery_id);
                 outputs.push(Output::Start(job));
@@ -389,7 +335,8 @@ impl EndpointMachine {
         if rules.ordering == Ordering::Strict && !self.unrecorded.is_empty() {
             return 0;
         }
-        let slots = if rules.ordering == Ordering::None { rules.max_in_flight } else { 1 };
+        let is_alone = rules.ordering != Ordering::None || self.is_half_open(now);
+        let slots = if is_alone { 1 } else { rules.max_in_flight };
         slots.saturating_sub(self.in_flight.len() - self.express_in_flight.len())
     }
 
@@ -419,8 +366,9 @@ impl EndpointMachine {
             // The rows keep what waits; when the hold ends they are read in order.
             self.waiting.clear();
             self.leave_to_rows();
-            let ends = self.holds().filter_map(|hold| if let Hold::Until(at) = hold { Some(at) } else { None });
-            self.wake_at(ends.max(), outputs);
+            let end = |hold| if let Hold::Until(at) = hold { Some(at) } else { None };
+            let last = self.holds().filter_map(end).filter(|at| *at > now).max();
+            self.wake_at(last, outputs);
         }
         let may_start = self.may_start(now);
         if may_start == 0 && self.free_slots(now) > 0 {

@@ -1,65 +1,148 @@
-//! Who may send next: a bounded number of requests in flight, granted in turn to workspaces, and within a workspace
-//! in turn to its endpoints, so that no one's queue is another one's wait.
+//! Who may send next: a bounded number of requests in flight, shared so that no one's requests are another one's wait.
+//!
+//! A grant is held until its request has ended and the result is durable, which a receiver that hangs may draw out for a
+//! minute. So what is held counts, not only who waits:
+//!
+//! Workspace  may take more while it holds fewer than eight times what is still free: even ten thousand endpoints of one
+//!            tenant leave a ninth to the others. How many more that is, is its room.
+//! Endpoint   may take one more while it holds fewer than are left in the room of its workspace. However many hang, they
+//!            leave as much as each of them holds: 100 of one workspace share 2,000 as 17 each, and leave 17 to one that
+//!            comes, at once.
+//! Turns      of those who wait, the workspace that holds the fewest comes first, and of its endpoints the one that holds
+//!            the fewest; who has waited longest of equals.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 
 use angarium_entity::{EndpointId, WorkspaceId};
+
+/// A workspace holds fewer than this times what is free.
+const WORKSPACE_SHARE: usize = 8;
 
 /// Grants requests in flight on one arbiter.
 #[derive(Debug)]
 pub(crate) struct Governor {
     free: usize,
-    /// Workspaces with somebody waiting, in turn.
-    turns: VecDeque<WorkspaceId>,
-    waiting: HashMap<WorkspaceId, VecDeque<EndpointId>>,
-    /// How many grants each endpoint waits for. It stands in its line once, and gets one at each turn.
-    wanted: HashMap<EndpointId, usize>,
+    /// Counts the times that somebody joined a line.
+    ticket: u64,
+    /// Those with somebody waiting: by what they hold, then by who has waited longest.
+    turns: BTreeSet<(usize, u64, WorkspaceId)>,
+    workspaces: HashMap<WorkspaceId, Holder>,
+    endpoints: HashMap<EndpointId, Asker>,
+}
+
+/// What a workspace holds, and who of it waits.
+#[derive(Debug, Default)]
+struct Holder {
+    held: usize,
+    ticket: u64,
+    /// By what they hold, then by who has waited longest.
+    waiting: BTreeSet<(usize, u64, EndpointId)>,
+}
+
+/// What an endpoint holds and waits for.
+#[derive(Debug)]
+struct Asker {
+    workspace: WorkspaceId,
+    held: usize,
+    wanted: usize,
+    ticket: u64,
 }
 
 impl Governor {
     pub(crate) fn new(in_flight_max: usize) -> Self {
-        Self { free: in_flight_max, turns: VecDeque::new(), waiting: HashMap::new(), wanted: HashMap::new() }
+        Self {
+            free: in_flight_max,
+            ticket: 0,
+            turns: BTreeSet::new(),
+            workspaces: HashMap::new(),
+            endpoints: HashMap::new(),
+        }
     }
 
     /// Whether `endpoint` may send now; if not, it is told when its turn comes.
     pub(crate) fn ask(&mut self, workspace: WorkspaceId, endpoint: EndpointId) -> bool {
-        if self.free > 0 && self.turns.is_empty() {
+        let held = |held: Option<usize>| held.unwrap_or(0);
+        let by_endpoint = held(self.endpoints.get(&endpoint).map(|asker| asker.held));
+        let by_workspace = held(self.workspaces.get(&workspace).map(|holder| holder.held));
+        let is_waiting = self.endpoints.get(&endpoint).is_some_and(|asker| asker.wanted > 0);
+        if !is_waiting && self.may_take(by_workspace, by_endpoint) && !self.is_somebody_first(by_workspace, by_endpoint)
+        {
+            self.change(workspace, endpoint, |asker| asker.held += 1);
             self.free -= 1;
             return true;
         }
-        let wanted = self.wanted.entry(endpoint).or_default();
-        *wanted += 1;
-        if *wanted == 1 {
-            let line = self.waiting.entry(workspace).or_default();
-            if line.is_empty() {
-                self.turns.push_back(workspace);
-            }
-            line.push_back(endpoint);
-        }
+        self.change(workspace, endpoint, |asker| asker.wanted += 1);
         false
     }
 
-    /// A request ended, or a grant was not needed. Answers who may send in its place.
-    pub(crate) fn release(&mut self) -> Option<EndpointId> {
-        let Some(workspace) = self.turns.pop_front() else {
-            self.free += 1;
-            return None;
-        };
-        let line = self.waiting.get_mut(&workspace)?;
-        let endpoint = line.pop_front()?;
-        match self.wanted.get_mut(&endpoint) {
-            Some(wanted) if *wanted > 1 => {
-                *wanted -= 1;
-                line.push_back(endpoint);
-            }
-            _ => drop(self.wanted.remove(&endpoint)),
+    /// A request of `endpoint` ended, or a grant was not needed. Answers who may send now.
+    pub(crate) fn release(&mut self, endpoint: EndpointId) -> Vec<EndpointId> {
+        self.free += 1;
+        if let Some(workspace) = self.endpoints.get(&endpoint).map(|asker| asker.workspace) {
+            self.change(workspace, endpoint, |asker| asker.held = asker.held.saturating_sub(1));
         }
-        if line.is_empty() {
-            self.waiting.remove(&workspace);
-        } else {
-            self.turns.push_back(workspace);
+        let mut granted = Vec::new();
+        while let Some((workspace, endpoint)) = self.next() {
+            self.free -= 1;
+            self.change(workspace, endpoint, |asker| {
+                asker.held += 1;
+                asker.wanted -= 1;
+            });
+            granted.push(endpoint);
         }
-        Some(endpoint)
+        granted
+    }
+
+    fn may_take(&self, by_workspace: usize, by_endpoint: usize) -> bool {
+        // Each that it takes is one more that it holds, and one less that is free.
+        let room = (self.free * WORKSPACE_SHARE).saturating_sub(by_workspace).div_ceil(WORKSPACE_SHARE + 1);
+        by_endpoint < room.min(self.free)
+    }
+
+    /// Whether somebody waits who may take a grant, and holds no more.
+    fn is_somebody_first(&self, by_workspace: usize, by_endpoint: usize) -> bool {
+        let Some((workspace, endpoint)) = self.next() else { return false };
+        let first = (self.workspaces[&workspace].held, self.endpoints[&endpoint].held);
+        first <= (by_workspace, by_endpoint)
+    }
+
+    /// Who comes next of those who may take a grant now.
+    fn next(&self) -> Option<(WorkspaceId, EndpointId)> {
+        self.turns.iter().find_map(|(by_workspace, _, workspace)| {
+            let (by_endpoint, _, endpoint) = self.workspaces.get(workspace)?.waiting.first()?;
+            self.may_take(*by_workspace, *by_endpoint).then_some((*workspace, *endpoint))
+        })
+    }
+
+    /// Changes what an endpoint holds and wants, and keeps every line in its order.
+    fn change(&mut self, workspace: WorkspaceId, endpoint: EndpointId, change: impl FnOnce(&mut Asker)) {
+        let holder = self.workspaces.entry(workspace).or_default();
+        let new = Asker { workspace, held: 0, wanted: 0, ticket: 0 };
+        let asker = self.endpoints.entry(endpoint).or_insert(new);
+        self.turns.remove(&(holder.held, holder.ticket, workspace));
+        holder.waiting.remove(&(asker.held, asker.ticket, endpoint));
+
+        let (held, wanted) = (asker.held, asker.wanted);
+        change(asker);
+        holder.held = holder.held + asker.held - held;
+        // Whoever joins a line, or got what it waited for, stands behind its equals.
+        self.ticket += 1;
+        if held < asker.held || wanted == 0 {
+            asker.ticket = self.ticket;
+        }
+        if held < asker.held || holder.waiting.is_empty() {
+            holder.ticket = self.ticket;
+        }
+        if asker.wanted > 0 {
+            holder.waiting.insert((asker.held, asker.ticket, endpoint));
+        } else if asker.held == 0 {
+            self.endpoints.remove(&endpoint);
+        }
+        if !holder.waiting.is_empty() {
+            self.turns.insert((holder.held, holder.ticket, workspace));
+        } else if holder.held == 0 {
+            self.workspaces.remove(&workspace);
+        }
     }
 }
 
@@ -69,46 +152,85 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
     #[test]
     fn a_workspace_with_a_crowd_waits_as_long_as_one_with_a_single_endpoint() {
-        let now = Timestamp::from_millis(1);
-        let (crowd, single) = (WorkspaceId::new(now), WorkspaceId::new(now));
-        let many: [EndpointId; 100] = std::array::from_fn(|_| EndpointId::new(now));
-        let one = EndpointId::new(now);
+        let (crowd, single) = (WorkspaceId::new(NOW), WorkspaceId::new(NOW));
+        let many: [EndpointId; 100] = std::array::from_fn(|_| EndpointId::new(NOW));
+        let one = EndpointId::new(NOW);
         let mut governor = Governor::new(1);
         assert!(governor.ask(crowd, many[0]));
         for endpoint in &many[1..] {
             assert!(!governor.ask(crowd, *endpoint));
         }
         assert!(!governor.ask(single, one));
-        assert_eq!(governor.release(), Some(many[1]));
-        assert_eq!(governor.release(), Some(one));
-        assert_eq!(governor.release(), Some(many[2]));
+        assert_eq!(governor.release(many[0]), [many[1]]);
+        assert_eq!(governor.release(many[1]), [one]);
+        assert_eq!(governor.release(one), [many[2]]);
     }
 
     #[test]
     fn an_endpoint_gets_one_grant_at_a_time_and_in_the_end_all_that_it_asked_for() {
-        let now = Timestamp::from_millis(1);
-        let workspace = WorkspaceId::new(now);
-        let [greedy, modest] = [EndpointId::new(now), EndpointId::new(now)];
+        let workspace = WorkspaceId::new(NOW);
+        let [greedy, modest] = [EndpointId::new(NOW), EndpointId::new(NOW)];
         let mut governor = Governor::new(1);
         assert!(governor.ask(workspace, greedy));
         assert!((0..3).all(|_| !governor.ask(workspace, greedy)) && !governor.ask(workspace, modest));
-        let granted: Vec<_> = std::iter::from_fn(|| governor.release()).collect();
-        assert_eq!(granted, [greedy, modest, greedy, greedy]);
+        let mut order = vec![greedy];
+        while let Some(last) = order.last().copied()
+            && let [next] = governor.release(last)[..]
+        {
+            order.push(next);
+        }
+        assert_eq!(order, [greedy, greedy, modest, greedy, greedy]);
         assert!(governor.ask(workspace, modest));
     }
 
     #[test]
     fn every_grant_comes_back() {
-        let now = Timestamp::from_millis(1);
-        let (workspace, endpoint) = (WorkspaceId::new(now), EndpointId::new(now));
-        let mut governor = Governor::new(2);
-        assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));
-        assert!(!governor.ask(workspace, endpoint));
-        assert_eq!(governor.release(), Some(endpoint));
-        assert_eq!((governor.release(), governor.release()), (None, None));
-        assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));
-        assert!(!governor.ask(workspace, endpoint));
+        let (workspace, endpoint) = (WorkspaceId::new(NOW), EndpointId::new(NOW));
+        let mut governor = Governor::new(4);
+        for _ in 0..3 {
+            assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));
+            assert!(!governor.ask(workspace, endpoint), "as many as it holds stay free");
+            assert_eq!(governor.release(endpoint), [endpoint]);
+            assert!(governor.release(endpoint).is_empty());
+            assert!(governor.release(endpoint).is_empty());
+            assert_eq!(governor.free, 4);
+            assert!(governor.endpoints.is_empty() && governor.workspaces.is_empty() && governor.turns.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_hundred_endpoints_that_hang_with_64_in_flight_do_not_keep_a_healthy_one_waiting() {
+        let (hanging, healthy) = (WorkspaceId::new(NOW), EndpointId::new(NOW));
+        for workspace in [hanging, WorkspaceId::new(NOW)] {
+            let mut governor = Governor::new(2_000);
+            let crowd: [EndpointId; 100] = std::array::from_fn(|_| EndpointId::new(NOW));
+            for _ in 0..64 {
+                for endpoint in crowd {
+                    governor.ask(hanging, endpoint);
+                }
+            }
+            let held: Vec<_> = crowd.iter().map(|endpoint| governor.endpoints[endpoint].held).collect();
+            assert!(held.iter().all(|held| *held >= 17), "each of them gets its share: {held:?}");
+            for _ in 0..10_000 {
+                assert!(governor.ask(workspace, healthy), "a grant at once");
+                assert!(governor.ask(workspace, healthy), "and another");
+                for _ in 0..2 {
+                    assert!(governor.release(healthy).is_empty(), "what it gives back stays free for it");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_endpoints_of_one_workspace_leave_a_ninth_to_the_others() {
+        let (crowd, other) = (WorkspaceId::new(NOW), WorkspaceId::new(NOW));
+        let mut governor = Governor::new(1_800);
+        let granted = (0..10_000).filter(|_| governor.ask(crowd, EndpointId::new(NOW))).count();
+        assert_eq!(granted, 1_600);
+        assert!((0..100).all(|_| governor.ask(other, EndpointId::new(NOW))));
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{Database, EndpointId, WorkspaceId, endpoint, signing_secret, subscription, workspace};
+use angarium_entity::{
+    Database, EndpointId, WorkspaceId, endpoint, endpoint_health, signing_secret, subscription, workspace,
+};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
@@ -144,6 +146,9 @@ impl Pager {
         // Those included that have moved on and left deliveries behind.
         let known = sql::subscriptions_at(db, uuids()).await?;
         let subscriptions: HashSet<_> = known.iter().map(|(_, subscription)| subscription.0).collect();
+        let healths: Vec<endpoint_health::Model> =
+            sql::find_by_uuids(db, "endpoint_health", "endpoint_id", uuids()).await?;
+        let mut health_of: HashMap<_, _> = healths.into_iter().map(|health| (health.endpoint_id, health)).collect();
         let subscriptions: Vec<subscription::Model> =
             sql::find_by_uuids(db, "subscription", "id", subscriptions).await?;
         let subscriptions: HashMap<_, _> = subscriptions.into_iter().map(|row| (row.id, row)).collect();
@@ -162,7 +167,7 @@ impl Pager {
             let secrets = secrets_of.remove(&id).unwrap_or_default();
             let known = known_at.remove(&id).unwrap_or_default();
             let subscriptions = known.iter().filter_map(|(_, id)| subscriptions.get(id).cloned()).collect();
-            match Settings::new(row, workspace, subscriptions, &secrets, &self.sealer) {
+            match Settings::new(row, workspace, subscriptions, &secrets, health_of.remove(&id), &self.sealer) {
                 Ok(settings) => drop(found.insert(id, settings)),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

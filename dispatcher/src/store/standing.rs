@@ -1,17 +1,20 @@
 //! Where an endpoint stands: the one place where the dispatcher changes the status of an endpoint, in the transaction of
-//! the result that made it do so. What anybody can see of it goes into the change log with that result.
+//! the result that made it do so: suspended and recovered, and paused by the end of a STRICT head. Its health is written
+//! here too. What anybody can see of it goes into the change log with that result.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use angarium_entity::change_log::{Change, EndpointChange};
 use angarium_entity::endpoint::{self, Status};
 use angarium_entity::event_type::reserved::Notice;
-use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId};
+use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, endpoint_health};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{ConnectionTrait, DbErr, UpdateMany};
+use sea_orm::{ConnectionTrait, DbErr};
+use serde::Serialize;
 
 use super::completion::Applied;
+use super::sql::{self, Field};
 use crate::report::{EndpointHold, Report};
 
 /// Does to the endpoints what the results that counted ask for. Answers which of them must read their rules again, and
@@ -24,52 +27,147 @@ pub(super) async fn apply(
     changes: &mut HashMap<WorkspaceId, Vec<Change>>,
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<EndpointId>, DbErr> {
-    let mut held = Vec::new();
+    let mut reload = Vec::new();
     for report in counted {
-        let Some(hold) = &report.hold else { continue };
-        let endpoint = report.job.endpoint_id;
-        held.push(endpoint);
-        let update = endpoint::Entity::update_many().filter(endpoint::Column::Id.eq(endpoint));
-        let changed = match hold {
-            EndpointHold::Until(until) => {
-                let update = update
+        let (endpoint, workspace) = (report.job.endpoint_id, report.attempt.workspace_id);
+        let mut tell = |change: EndpointChange| changes.entry(workspace).or_default().push(change.into());
+        if report.hold.is_some() || report.verdict.recovered {
+            reload.push(endpoint);
+        }
+        let changed = match &report.hold {
+            Some(EndpointHold::Until(until)) => {
+                let update = endpoint::Entity::update_many()
                     .col_expr(endpoint::Column::HeldUntil, Expr::value(*until))
+                    .filter(endpoint::Column::Id.eq(endpoint))
                     .filter(endpoint::Column::HeldUntil.is_null().or(endpoint::Column::HeldUntil.lt(*until)));
                 update.exec(db).await?;
                 false
             }
-            EndpointHold::Suspended(reason) => {
-                set_status(update, Status::Suspended, reason, now).exec(db).await?.rows_affected > 0
+            Some(EndpointHold::Suspended(reason)) => {
+                set_status(db, endpoint, Status::Active, Status::Suspended, Some(reason), now).await?
             }
             // Somebody who canceled or retried the delivery meanwhile has decided what its end would have.
-            EndpointHold::Paused(_) if !applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided) => {
-                false
+            Some(EndpointHold::Paused(reason)) => {
+                applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided)
+                    && set_status(db, endpoint, Status::Active, Status::Paused, Some(reason), now).await?
             }
-            EndpointHold::Paused(reason) => {
-                set_status(update, Status::Paused, reason, now).exec(db).await?.rows_affected > 0
+            None if report.verdict.recovered => {
+                set_status(db, endpoint, Status::Suspended, Status::Active, None, now).await?
             }
+            None => false,
         };
         if changed {
-            let change = EndpointChange::of_status(endpoint).into();
-            changes.entry(report.attempt.workspace_id).or_default().push(change);
-            let stopped = endpoint::Entity::find_by_id(endpoint).one(db).await?;
-            let suspended = stopped.filter(|row| row.status == Status::Suspended);
-            notices.extend(suspended.map(|row| Notice::endpoint_suspended(&row, now)));
+            tell(EndpointChange::of_status(endpoint));
+            let moved = endpoint::Entity::find_by_id(endpoint).one(db).await?;
+            notices.extend(moved.and_then(|row| match row.status {
+                Status::Suspended => Some(Notice::endpoint_suspended(&row, now)),
+                Status::Active => Some(Notice::endpoint_recovered(&row, now)),
+                _ => None,
+            }));
+        } else if report.verdict.is_news {
+            tell(EndpointChange::of(endpoint));
         }
     }
-    Ok(held)
+    write_health(db, counted).await?;
+    Ok(reload)
 }
 
-/// Only an active endpoint is stopped: what its owner decided stays.
-fn set_status(
-    update: UpdateMany<endpoint::Entity>,
-    status: Status,
-    reason: &str,
+/// Moves an endpoint that is `from`: what its owner decided meanwhile stays. Answers whether it was.
+async fn set_status(
+    db: &impl ConnectionTrait,
+    endpoint: EndpointId,
+    from: Status,
+    to: Status,
+    reason: Option<&String>,
     now: Timestamp,
-) -> UpdateMany<endpoint::Entity> {
-    update
-        .col_expr(endpoint::Column::Status, Expr::value(status))
-        .col_expr(endpoint::Column::StatusReason, Expr::value(reason))
+) -> Result<bool, DbErr> {
+    let moved = endpoint::Entity::update_many()
+        .col_expr(endpoint::Column::Status, Expr::value(to))
+        .col_expr(endpoint::Column::StatusReason, Expr::value(reason.cloned()))
         .col_expr(endpoint::Column::UpdatedAt, Expr::value(now))
-        .filter(endpoint::Column::Status.eq(Status::Active))
+        .filter(endpoint::Column::Id.eq(endpoint))
+        .filter(endpoint::Column::Status.eq(from))
+        .exec(db)
+        .await?;
+    Ok(moved.rows_affected > 0)
+}
+
+/// Writes the latest of what is worth noting of each endpoint, unless a person has started it afresh meanwhile.
+async fn write_health(db: &impl ConnectionTrait, counted: &[&Report]) -> Result<(), DbErr> {
+    #[derive(Serialize)]
+    struct Row {
+        endpoint_id: String,
+        workspace_id: String,
+        generation: i32,
+        status: String,
+        recent: i32,
+        consecutive_failures: i32,
+        failing_since: Option<i64>,
+        last_failure_at: Option<i64>,
+        last_success_at: Option<i64>,
+        opened: i32,
+        probe_at: Option<i64>,
+        updated_at: i64,
+    }
+    const FIELDS: [Field; 12] = [
+        sql::uuid("endpoint_id"),
+        sql::uuid("workspace_id"),
+        sql::int("generation"),
+        sql::text("status"),
+        sql::int("recent"),
+        sql::int("consecutive_failures"),
+        sql::big("failing_since"),
+        sql::big("last_failure_at"),
+        sql::big("last_success_at"),
+        sql::int("opened"),
+        sql::big("probe_at"),
+        sql::big("updated_at"),
+    ];
+    // Always in the same order, so that two writers never wait for each other.
+    let latest: BTreeMap<EndpointId, endpoint_health::Model> =
+        counted.iter().filter_map(|report| report.verdict.health).map(|health| (health.endpoint_id, health)).collect();
+    if latest.is_empty() {
+        return Ok(());
+    }
+    let millis = |at: Option<Timestamp>| at.map(Timestamp::millis);
+    let batch: Vec<_> = latest
+        .values()
+        .map(|health| Row {
+            endpoint_id: sql::hex(health.endpoint_id.0),
+            workspace_id: sql::hex(health.workspace_id.0),
+            generation: health.generation,
+            status: health.status.to_value(),
+            recent: health.recent,
+            consecutive_failures: health.consecutive_failures,
+            failing_since: millis(health.failing_since),
+            last_failure_at: millis(health.last_failure_at),
+            last_success_at: millis(health.last_success_at),
+            opened: health.opened,
+            probe_at: millis(health.probe_at),
+            updated_at: health.updated_at.millis(),
+        })
+        .collect();
+    let backend = db.get_database_backend();
+    let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
+    let news: Vec<_> = [
+        "status",
+        "recent",
+        "consecutive_failures",
+        "failing_since",
+        "last_failure_at",
+        "last_success_at",
+        "opened",
+        "probe_at",
+        "updated_at",
+    ]
+    .iter()
+    .map(|name| format!("{name} = excluded.{name}"))
+    .collect();
+    // SQLite takes the ON of a conflict for that of a join unless there is a WHERE before it.
+    let text = format!(
+        "INSERT INTO endpoint_health ({names}) SELECT {names} FROM {source} AS new WHERE true ORDER BY endpoint_id \
+         ON CONFLICT (endpoint_id) DO UPDATE SET {} WHERE endpoint_health.generation <= excluded.generation",
+        news.join(", ")
+    );
+    db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
 }

@@ -38,7 +38,9 @@ const READY: &str = "\
     AND d.shard > spot.shard ORDER BY d.shard, d.endpoint_id LIMIT 1)) \
     FROM spot WHERE spot.shard IS NOT NULL) \
     SELECT spot.endpoint_id FROM spot JOIN endpoint AS e ON e.id = spot.endpoint_id \
-    WHERE e.status = 'ACTIVE' AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $1) \
+    LEFT JOIN endpoint_health AS h ON h.endpoint_id = e.id \
+    WHERE (e.status = 'ACTIVE' OR e.status = 'SUSPENDED' AND h.probe_at IS NOT NULL) AND e.deleted_at IS NULL \
+    AND (e.held_until IS NULL OR e.held_until <= $1) AND (h.probe_at IS NULL OR h.probe_at <= $1) \
     AND NOT (e.ordering = 'STRICT' AND EXISTS (SELECT 1 FROM delivery AS d \
     WHERE d.endpoint_id = e.id AND d.status = 'RETRYING'))";
 
@@ -54,8 +56,10 @@ const DUE: &str = "\
     WHERE d.endpoint_id = spot.endpoint_id AND d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT 1) AS at \
     FROM spot WHERE spot.endpoint_id IS NOT NULL) \
     SELECT earliest.endpoint_id, earliest.at FROM earliest JOIN endpoint AS e ON e.id = earliest.endpoint_id \
-    WHERE earliest.at <= $1 AND e.status = 'ACTIVE' AND e.deleted_at IS NULL \
-    AND (e.held_until IS NULL OR e.held_until <= $2)";
+    LEFT JOIN endpoint_health AS h ON h.endpoint_id = e.id \
+    WHERE earliest.at <= $1 AND (e.status = 'ACTIVE' OR e.status = 'SUSPENDED' AND h.probe_at IS NOT NULL) \
+    AND e.deleted_at IS NULL AND (e.held_until IS NULL OR e.held_until <= $2) \
+    AND (h.probe_at IS NULL OR h.probe_at <= $2)";
 
 /// Sweeps for ever, at once to begin with.
 pub(crate) async fn run(db: Database, clock: SharedClock, hubs: Hubs) {

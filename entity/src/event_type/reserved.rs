@@ -50,7 +50,7 @@ pub const ALL: [Reserved; 6] = [
     Reserved {
         name: ENDPOINT_SUSPENDED,
         description: "The server holds the deliveries to an endpoint, because it answered 410 Gone or failed for too \
-                      long. They wait until it is resumed.",
+                      long. They wait until it is resumed or, unless it answered 410, until one succeeds.",
         sample_payload: r#"{"endpoint":{"id":"ep_01kabc0000e0080000000000a3","name":"Billing","workspaceId":"ws_01kabc0000e0080000000000a5"},"reason":"The endpoint answered 410 Gone: it wants no more deliveries. Resume it to try again.","suspendedAt":"2026-11-21T09:30:00.000Z"}"#,
     },
     Reserved {

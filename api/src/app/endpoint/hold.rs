@@ -3,6 +3,7 @@
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
 use angarium_entity::endpoint::{self, Status};
+use angarium_entity::endpoint_health;
 use angarium_entity::event_type::reserved::Notice;
 use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _, Set};
 
@@ -64,6 +65,9 @@ async fn set_status(
     }
     changed.updated_at = Set(now);
     let endpoint = changed.update(&transaction).await?;
+    if status == Status::Active {
+        endpoint_health::start_afresh(&transaction, endpoint.id, endpoint.workspace_id, endpoint.updated_at).await?;
+    }
     let notices = recovers.then(|| Notice::endpoint_recovered(&endpoint, now)).into_iter().collect();
     let raised = state.dispatcher.raise(&transaction, notices).await?;
     let change = EndpointChange::of_status(endpoint.id).into();

@@ -6,10 +6,10 @@ use angarium_dispatcher::Asked;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, EndpointChange};
 use angarium_entity::endpoint::{
-    self, BodyFormat, Ordering, RequestHeaders, SignatureScheme, StrictExhaustion, TIMEOUT,
+    self, BodyFormat, Ordering, RequestHeaders, SignatureScheme, Status, StrictExhaustion, TIMEOUT,
 };
-use angarium_entity::endpoint_revision;
 use angarium_entity::signing_secret::{self, SigningSecret};
+use angarium_entity::{endpoint_health, endpoint_revision};
 use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
 
 use super::check::{check_headers, check_in_flight, check_rate_limit, check_secret, check_timeout, check_url};
@@ -222,6 +222,7 @@ impl Checked {
         let now = state.now();
         let (id, version) = (before.id, before.version + 1);
         // Only these: the dispatcher writes the status of an endpoint at any time.
+        let is_elsewhere = before.url != after.url;
         let mut changed = before.into_active_model();
         changed.name = Set(after.name);
         changed.description = Set(after.description);
@@ -238,6 +239,10 @@ impl Checked {
         changed.updated_at = Set(now);
         let endpoint = changed.update(db).await?;
         add_revision(db, &endpoint).await?;
+        if is_elsewhere && endpoint.status == Status::Active {
+            // What was wrong with the old address says nothing of the new one.
+            endpoint_health::start_afresh(db, id, endpoint.workspace_id, now).await?;
+        }
         if !matches!(secrets, Secrets::Keep) {
             forget(db, id, now).await?;
             retire(db, id, now, now).await?;

@@ -53,7 +53,8 @@ pub async fn update(
     if after == before {
         return Ok(before);
     }
-    let is_other_policy = after.retry_policy != before.retry_policy;
+    let is_other_policy =
+        after.retry_policy != before.retry_policy || after.suspend_after_ms != before.suspend_after_ms;
     let mut changed = before.into_active_model();
     changed.name = Set(after.name);
     changed.external_id = Set(after.external_id);

@@ -1,7 +1,9 @@
-//! What goes before a delivery: the front of a STRICT line, and the rate limit.
+//! What goes before a delivery: the front of a STRICT line, the rate limit, and the health of the endpoint.
+
+use std::collections::{HashMap, HashSet};
 
 use angarium_entity::delivery::{Column, Entity};
-use angarium_entity::{EndpointId, Timestamp, subscription};
+use angarium_entity::{EndpointId, Timestamp, WorkspaceId, endpoint_health, subscription};
 use sea_orm::sea_query::{Expr, Query, SelectStatement};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
@@ -22,6 +24,25 @@ impl Loaders {
                     _ => Front::default(),
                 };
                 Ok(numbers.chunks(3).map(front).collect())
+            })
+            .await
+    }
+
+    /// How an endpoint has been doing lately.
+    pub(crate) async fn health(&self, workspace: WorkspaceId, endpoint: EndpointId) -> Loaded<endpoint_health::Model> {
+        self.healths
+            .ask((workspace, endpoint), |keys| async move {
+                let ids: HashSet<_> = keys.iter().map(|(_, endpoint)| *endpoint).collect();
+                let rows = endpoint_health::Entity::find()
+                    .filter(endpoint_health::Column::EndpointId.is_in(ids))
+                    .all(self.state.db.read())
+                    .await?;
+                let found: HashMap<_, _> = rows.into_iter().map(|row| (row.endpoint_id, row)).collect();
+                let health = |(workspace, endpoint)| {
+                    let row = found.get(&endpoint).copied();
+                    row.unwrap_or_else(|| endpoint_health::Model::unknown(endpoint, workspace))
+                };
+                Ok(keys.into_iter().map(health).collect())
             })
             .await
     }

@@ -102,8 +102,9 @@ impl Delivery {
             let (endpoint, subscription) =
                 futures_util::future::try_join(self.load_endpoint(ctx), self.load_subscription(ctx)).await?;
             let loaders = ctx.loaders()?;
-            let (mut front, mut limited_until, mut in_flight) = (None, None, false);
+            let (mut front, mut limited_until, mut probe_at, mut in_flight) = (None, None, None, false);
             if let Some(endpoint) = &endpoint {
+                probe_at = loaders.health(endpoint.workspace_id, endpoint.id).await?.probe_at;
                 in_flight = loaders.in_flight(endpoint.id, self.0.id).await?;
                 if endpoint.ordering == endpoint::Ordering::Strict {
                     front = Some(loaders.front(endpoint.id, endpoint.shard).await?);
@@ -113,7 +114,7 @@ impl Delivery {
                 }
             }
             let (endpoint, subscription) = (endpoint.as_ref(), subscription.as_ref());
-            let around = Around { endpoint, subscription, front, limited_until, in_flight };
+            let around = Around { endpoint, subscription, front, limited_until, probe_at, in_flight };
             let hold = held_by(&self.0, around, ctx.app()?.now());
             Ok(hold.map(|hold| DeliveryHold { reason: hold.reason, until: hold.until.map(Into::into) }))
         }

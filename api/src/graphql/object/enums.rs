@@ -1,6 +1,6 @@
 //! The words of the tables, as the API explains them. `remote` keeps the two lists the same.
 
-use angarium_entity::{api_key, attempt, delivery, endpoint, workspace};
+use angarium_entity::{api_key, attempt, delivery, endpoint, endpoint_health, workspace};
 use async_graphql::Enum;
 
 /// A permission of an API key.
@@ -39,7 +39,7 @@ pub(crate) enum WebhookEndpointStatus {
     Active,
     /// Held by its owner; deliveries wait.
     Paused,
-    /// Held by the server (410 Gone); deliveries wait.
+    /// Held by the server (410 Gone, or failing for too long); deliveries wait.
     Suspended,
 }
 
@@ -80,6 +80,34 @@ pub(crate) enum StrictExhaustion {
     Pause,
     /// Go on with the next.
     Skip,
+}
+
+/// State of the circuit breaker of an endpoint. It opens when 5 different deliveries have failed one after the other: a
+/// single one is retried as its policy says. Then deliveries wait, and use up none of their attempts, for 30 seconds, and
+/// for longer after each probe that failed, up to 10 minutes (an hour while the endpoint is suspended).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint_health::Circuit")]
+pub(crate) enum CircuitState {
+    /// Delivering.
+    Closed,
+    /// One probe at a time.
+    HalfOpen,
+    /// Waiting before the next probe.
+    Open,
+}
+
+/// Summary of endpoint health, by its last 10 attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "endpoint_health::Status")]
+pub(crate) enum WebhookEndpointHealthStatus {
+    /// Every recent attempt failed.
+    Failing,
+    /// Recent attempts succeeded.
+    Healthy,
+    /// No attempt yet.
+    Unknown,
+    /// Some recent attempts failed.
+    Unstable,
 }
 
 /// How requests are signed.
@@ -166,6 +194,8 @@ pub(crate) enum AttemptTrigger {
     Initial,
     /// Somebody asked for it.
     Manual,
+    /// The circuit breaker asked whether the endpoint is back. It counts as an attempt of its delivery.
+    Probe,
     /// The retry policy.
     Retry,
 }

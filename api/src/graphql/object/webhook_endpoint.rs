@@ -6,7 +6,7 @@ use angarium_entity::endpoint;
 use async_graphql::{Context, ID, Object, Result};
 
 use super::enums::{DeliveryOrdering, StrictExhaustion, WebhookBodyFormat, WebhookEndpointStatus};
-use super::{HttpHeader, WebhookSigning, Workspace};
+use super::{HttpHeader, WebhookEndpointHealth, WebhookSigning, Workspace};
 use crate::app::{AppError, delivery};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::input::{DeliveryOrder, DeliveryWhere, WebhookSubscriptionOrder, WebhookSubscriptionWhere};
@@ -73,6 +73,12 @@ impl WebhookEndpoint {
     /// What the request body looks like.
     async fn body_format(&self) -> WebhookBodyFormat {
         self.0.body_format.into()
+    }
+
+    /// Recent health.
+    async fn health(&self, ctx: &Context<'_>) -> Result<WebhookEndpointHealth> {
+        let health = ctx.loaders()?.health(self.0.workspace_id, self.0.id).await?;
+        Ok(WebhookEndpointHealth::new(health, ctx.app()?.now()))
     }
 
     /// Global ID.

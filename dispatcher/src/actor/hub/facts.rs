@@ -89,7 +89,7 @@ impl Handler<Granted> for Hub {
 
     fn handle(&mut self, Granted(endpoint): Granted, _: &mut Self::Context) {
         if !self.tell_awake(endpoint, Input::Granted) {
-            self.shared.release_grant();
+            self.shared.release_grant(endpoint);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use angarium_entity::delivery::Status;
 
-use super::tests::job;
+use super::tests::{PATIENCE, job};
 use super::*;
 
 /// A small generator; the seed is printed when a life fails.
@@ -64,7 +64,7 @@ impl Life {
             chance: Chance(u64::MAX / 7919 * seed),
             now: Timestamp::from_millis(1_000_000),
             machine: EndpointMachine::new(),
-            rules: Rules { ordering, max_in_flight, rate_limit, hold: Hold::No },
+            rules: Rules { ordering, max_in_flight, rate_limit, hold: Hold::No, patience: PATIENCE },
             rows: HashMap::new(),
             next_seq: 1,
             hints: VecDeque::new(),

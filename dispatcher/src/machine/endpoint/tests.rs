@@ -9,10 +9,13 @@ use angarium_entity::json::StringList;
 use angarium_entity::{EndpointId, EventId, SubscriptionId, WorkspaceId, event};
 
 use super::*;
+use crate::machine::breaker::Ended;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+pub(super) const PATIENCE: Patience = Patience { suspend_after: Duration::from_hours(120), suspended: false };
 const STRICT: Rules = Rules { ordering: Ordering::Strict, ..FIFO };
-const FIFO: Rules = Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No };
+const FIFO: Rules =
+    Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No, patience: PATIENCE };
 
 pub(super) fn job(seq: i64) -> Job {
     let event = event::Model {
@@ -38,6 +41,7 @@ pub(super) fn job(seq: i64) -> Job {
         attempt_count: 0,
         round: 1,
         round_attempts: 0,
+        is_probe: false,
         event: Arc::new(event),
     }
 }
@@ -120,7 +124,13 @@ fn fifo_sends_one_at_a_time_in_publish_order() {
 
 #[test]
 fn without_order_as_many_run_as_are_allowed() {
-    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 3, rate_limit: None, hold: Hold::No });
+    let mut world = World::new(Rules {
+        ordering: Ordering::None,
+        max_in_flight: 3,
+        rate_limit: None,
+        hold: Hold::No,
+        patience: PATIENCE,
+    });
     world.give(Input::Arrived((1..=5).map(job).collect()));
     assert_eq!(world.started.len(), 3);
     let first = world.started.remove(0);
@@ -409,4 +419,42 @@ fn a_rate_limit_lets_so_many_start_in_a_second_and_wakes_the_endpoint_for_the_ne
     assert_eq!(world.run(), [3, 4]);
     world.give(Input::Express(job(9)));
     assert_eq!(world.run(), [9], "a test waits for nothing");
+}
+
+#[test]
+fn while_the_circuit_is_open_nothing_starts_and_then_one_probe_asks_whether_the_endpoint_is_back() {
+    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 8, ..FIFO });
+    world.machine.learn(endpoint_health::Model::unknown(EndpointId::new(NOW), WorkspaceId::new(NOW)));
+    let jobs: Vec<_> = (1..=20).map(job).collect();
+    world.give(Input::Arrived(jobs[..8].to_vec()));
+    let judge = |world: &mut World, job: &Job, ended| {
+        let end = End { delivery: job.delivery_id, ended, is_probe: job.is_probe, is_test: false };
+        let verdict = world.machine.judge(world.now, end, PATIENCE);
+        world.finish(job);
+        verdict
+    };
+    let running = std::mem::take(&mut world.started);
+    for job in &running {
+        assert!(!job.is_probe);
+        judge(&mut world, job, Ended::Failed);
+    }
+    world.give(Input::Arrived(jobs[8..].to_vec()));
+    let until = NOW + Duration::from_secs(30);
+    assert!(world.started.is_empty() && world.machine.is_idle(NOW));
+    assert_eq!(world.wake_at, Some(until));
+    world.give(Input::Express(job(99)));
+    let test = world.started.remove(0);
+    assert!(!test.is_probe, "a test waits for nothing");
+    world.finish(&test);
+
+    world.now = until;
+    world.give(Input::Tick);
+    world.give(Input::Page { jobs: jobs[8..].to_vec(), full: false });
+    assert_eq!(world.started.len(), 1, "one alone");
+    let probe = world.started.remove(0);
+    assert!(probe.is_probe);
+    let verdict = judge(&mut world, &probe, Ended::Succeeded);
+    assert!(verdict.is_news);
+    world.give(Input::Page { jobs: jobs[9..].to_vec(), full: false });
+    assert_eq!(world.started.len(), 8);
 }
