@@ -149,6 +149,17 @@ impl Database {
         self.write.begin_with_options(options).await
     }
 
+    /// The same, which tells of each statement once it was run.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn observed(mut self, tell: impl Fn(&sea_orm::Statement) + Clone + Send + Sync + 'static) -> Self {
+        for connection in [&mut self.write, &mut self.read] {
+            let tell = tell.clone();
+            connection.set_metric_callback(move |info| tell(info.statement));
+        }
+        self
+    }
+
     /// Which of the two it is.
     pub fn backend(&self) -> DbBackend {
         self.write.get_database_backend()

@@ -38,6 +38,7 @@ impl MigrationTrait for Migration {
             &[
                 "CREATE INDEX event_workspace ON event (workspace_id, created_at, id)",
                 "CREATE INDEX event_workspace_type ON event (workspace_id, event_type, created_at, id)",
+                "CREATE INDEX event_workspace_test ON event (workspace_id, created_at, id) WHERE test",
                 "CREATE INDEX event_workspace_key ON event (workspace_id, idempotency_key) \
                  WHERE idempotency_key IS NOT NULL",
                 "CREATE INDEX idempotency_key_created ON idempotency_key (created_at)",

@@ -84,11 +84,17 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX delivery_due ON delivery (shard, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_endpoint_due ON delivery (endpoint_id, next_attempt_at) \
                  WHERE next_attempt_at IS NOT NULL",
+                "CREATE INDEX delivery_subscription_due ON delivery (subscription_id, next_attempt_at) \
+                 WHERE next_attempt_at IS NOT NULL",
                 // The part of an endpoint's backlog that is not in its line.
                 "CREATE INDEX delivery_waiting ON delivery (endpoint_id, created_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_workspace ON delivery (workspace_id, created_at, id)",
                 "CREATE INDEX delivery_workspace_unusual ON delivery (workspace_id, status, created_at, id) \
                  WHERE status <> 'SUCCEEDED'",
+                "CREATE INDEX delivery_workspace_unusual_updated ON delivery (workspace_id, status, updated_at, id) \
+                 WHERE status <> 'SUCCEEDED'",
+                "CREATE INDEX delivery_workspace_type ON delivery (workspace_id, event_type, created_at, id)",
+                "CREATE INDEX delivery_replay ON delivery (replay_id, created_at, id) WHERE replay_id IS NOT NULL",
                 "CREATE INDEX delivery_endpoint ON delivery (endpoint_id, created_at, id)",
                 "CREATE INDEX delivery_subscription ON delivery (subscription_id, created_at, id)",
                 "CREATE INDEX delivery_event ON delivery (event_id, created_at, id)",

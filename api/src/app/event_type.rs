@@ -196,6 +196,10 @@ impl Listed for event_type::Entity {
         Expr::col((Self, event_type::Column::Name))
     }
 
+    fn is_text((): ()) -> bool {
+        true
+    }
+
     fn sort_value((): (), row: &event_type::Model) -> SortValue {
         SortValue::Text(row.name.clone())
     }

@@ -1,5 +1,8 @@
 //! Conditions that several lists share. The one place of the API where SQLite and PostgreSQL differ.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use angarium_entity::Timestamp;
 use angarium_entity::event_type::{self, RESERVED_PREFIX, is_reserved};
 use angarium_entity::subscription::event_filter::Pattern;
@@ -12,6 +15,9 @@ use super::AppError;
 pub const SEARCH_LEN_MIN: usize = 3;
 /// Most entries of any list in a filter.
 pub const LIST_MAX: usize = 100;
+
+/// Longest range of instants that bounds a filter.
+const SHORT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// A half-open range of instants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +36,24 @@ impl TimeRange {
             .add_option(self.lt.map(|end| column.lt(end)))
     }
 
+    /// Whether it has an end at all.
+    pub fn is_given(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether something that happened at `at`, or not yet, is in it.
+    pub fn contains(self, at: Option<Timestamp>) -> bool {
+        let is_in = |at: Timestamp| self.gte.is_none_or(|start| start <= at) && self.lt.is_none_or(|end| at < end);
+        at.map_or(!self.is_given(), is_in)
+    }
+
+    /// Whether it is short enough to be read through, up to now when it is open.
+    pub fn is_short(self, now: Timestamp) -> bool {
+        Self { lt: self.lt.or(Some(now)), ..self }.length().is_some_and(|length| length <= SHORT_MAX)
+    }
+
     /// Its length, if it has both ends.
-    pub fn length(self) -> Option<std::time::Duration> {
+    pub fn length(self) -> Option<Duration> {
         Some(self.lt?.since(self.gte?))
     }
 }
@@ -141,6 +163,18 @@ fn starts_with(column: impl ColumnTrait, prefix: &str) -> Expr {
     Expr::expr(Func::cust("SUBSTR").args([column.into_expr(), Expr::val(1), Expr::val(length)])).eq(prefix)
 }
 
+/// The names that patterns stand for, each once, if there is none but names.
+pub fn exact_names(patterns: &[Pattern]) -> Option<impl Iterator<Item = String> + '_> {
+    let names: Option<BTreeSet<&String>> = patterns
+        .iter()
+        .map(|pattern| match pattern {
+            Pattern::Exact(name) => Some(name),
+            Pattern::Prefix(_) | Pattern::Any => None,
+        })
+        .collect();
+    Some(names.filter(|names| !names.is_empty())?.into_iter().cloned())
+}
+
 /// Every pattern that an event of this type matches.
 pub fn patterns_matching(event_type: &str) -> Vec<String> {
     let mut patterns = vec![event_type.to_owned()];
@@ -183,10 +217,7 @@ mod tests {
     #[test]
     fn a_range_with_both_ends_has_a_length() {
         let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(1_500));
-        assert_eq!(
-            TimeRange { gte: Some(start), lt: Some(end) }.length(),
-            Some(std::time::Duration::from_millis(1_500))
-        );
+        assert_eq!(TimeRange { gte: Some(start), lt: Some(end) }.length(), Some(Duration::from_millis(1_500)));
         assert_eq!(TimeRange { gte: Some(start), lt: None }.length(), None);
     }
 }

@@ -4,13 +4,15 @@
 //!         (keyset) whatever was added meanwhile. A sort value is never null: see [`Listed::sort_expr`].
 //! Many    the pages of a hundred parents are one statement: a `UNION ALL` of one limited select for each, which both
 //!         databases answer from an index. A window function would read every row of every parent.
+//! Parts   where a list is several ranges of an index, such as those of two statuses, the beginnings of all are merged;
+//!         else the database would sort all of them, or read past what does not match.
 //! Count   stops at [`COUNT_MAX`], so that nobody can make the database count millions.
 
 use std::fmt::Debug;
 
 use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait, Order, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter as _,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter as _,
     QueryTrait as _, Select,
 };
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,10 @@ pub trait Listed: EntityTrait<Model: FromQueryResult + Clone + Debug + Send + Sy
     fn sort_name(sort: Self::Sort) -> &'static str;
     /// The sort value in SQL, never null: the databases disagree on where nulls go. Written as in the index.
     fn sort_expr(sort: Self::Sort) -> Expr;
+    /// Whether the sort value is a text, and not a number.
+    fn is_text(_sort: Self::Sort) -> bool {
+        false
+    }
     /// The same of a row.
     fn sort_value(sort: Self::Sort, row: &Self::Model) -> SortValue;
     /// The column that breaks ties.
@@ -116,6 +122,8 @@ pub struct Slice<M> {
 pub struct Request<E: Listed> {
     /// Everything in the list.
     pub select: Select<E>,
+    /// Where the list is no range of an index: conditions of which each entry meets exactly one, and each is one.
+    pub parts: Vec<Condition>,
     /// The part.
     pub window: Window<E::Sort>,
 }
@@ -192,26 +200,46 @@ async fn numbered(
     Ok(rows)
 }
 
-/// One row more than wanted, which tells whether there are more.
+/// One row more than wanted, which tells whether there are more. A list in parts is merged from the beginnings of them.
 fn limited<E: Listed>(request: &Request<E>) -> SelectStatement {
-    let Window { sort, descending, limit, from_end, after, before, offset } = &request.window;
+    let Window { sort, descending, limit, from_end, offset, .. } = &request.window;
+    let order = if *descending == *from_end { Order::Asc } else { Order::Desc };
+    let mut beginnings = request.parts.iter().map(|part| {
+        let select = request.select.clone().filter(part.clone());
+        let rows = begun(select, &request.window, order.clone()).limit(limit + 1 + offset).take();
+        Query::select().column(Asterisk).from_subquery(rows, "part").take()
+    });
+    let mut statement = match beginnings.next() {
+        Some(first) if request.parts.len() > 1 => {
+            let mut all = first;
+            for next in beginnings {
+                all.union(UnionType::All, next);
+            }
+            let mut merged = Query::select().column(Asterisk).from_subquery(all, E::default().table_name()).take();
+            merged.order_by_expr(E::sort_expr(*sort), order.clone()).order_by_expr(E::id_column().into_expr(), order);
+            merged
+        }
+        _ => begun(request.select.clone(), &request.window, order),
+    };
+    statement.limit(limit + 1);
+    if *offset > 0 {
+        statement.offset(*offset);
+    }
+    statement
+}
+
+/// The rows of a list from the beginning of a window on, in its order.
+fn begun<E: Listed>(mut select: Select<E>, window: &Window<E::Sort>, order: Order) -> SelectStatement {
+    let Window { sort, descending, after, before, .. } = window;
     let place = || Expr::tuple([E::sort_expr(*sort), E::id_column().into_expr()]);
     let key = |key: &Key| Expr::tuple([Expr::val(key.value.clone()), Expr::val(key.id)]);
-    let mut select = request.select.clone();
     for (bound, goes_up) in [(after, !descending), (before, *descending)] {
         if let Some(bound) = bound {
             select = select.filter(if goes_up { place().gt(key(bound)) } else { place().lt(key(bound)) });
         }
     }
-    let order = if *descending == *from_end { Order::Asc } else { Order::Desc };
     let mut statement = select.into_query();
-    statement
-        .order_by_expr(E::sort_expr(*sort), order.clone())
-        .order_by_expr(E::id_column().into_expr(), order)
-        .limit(limit + 1);
-    if *offset > 0 {
-        statement.offset(*offset);
-    }
+    statement.order_by_expr(E::sort_expr(*sort), order.clone()).order_by_expr(E::id_column().into_expr(), order);
     statement
 }
 

@@ -1,22 +1,19 @@
 //! Lists of deliveries. The table is the largest there is, so a condition that no index answers needs another that
 //! bounds what is read.
 
-use std::time::Duration;
-
 use angarium_entity::delivery::{self, Column, Entity, Status, Trigger};
 use angarium_entity::subscription::event_filter::Pattern;
-use angarium_entity::{DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, attempt};
+use angarium_entity::{
+    DeliveryId, EndpointId, EventId, ReplayId, SubscriptionId, Timestamp, WorkspaceId, attempt, event,
+};
 use async_graphql::Enum;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, QueryFilter, Select};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait, Condition, DbBackend, QueryFilter, Select};
 use uuid::Uuid;
 
 use crate::app::AppError;
-use crate::app::filter::{TimeRange, event_type_matches, parse_patterns};
+use crate::app::filter::{TimeRange, event_type_matches, exact_names, json_list_has_any, parse_patterns};
 use crate::app::list::{Listed, SortValue};
-
-/// Longest range of `createdAt` that bounds a filter.
-const RANGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Fields that deliveries can be ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -45,6 +42,14 @@ pub enum Parent {
 /// Conditions on deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// The event belongs to this channel.
+    pub channel: Option<String>,
+    /// When its latest attempt started.
+    pub last_attempt_at: TimeRange,
+    /// When its next attempt is due.
+    pub next_attempt_at: TimeRange,
+    /// Made by one of these.
+    pub replay_ids: Option<Vec<ReplayId>>,
     /// When it was made.
     pub created_at: TimeRange,
     /// Goes to one of these.
@@ -70,10 +75,23 @@ impl Filter {
     ///
     /// # Errors
     /// [`AppError::FilterTooBroad`], and [`AppError::BadInput`] for a malformed pattern.
-    pub fn select(&self, workspace: WorkspaceId, sort: Sort, now: Timestamp) -> Result<Select<Entity>, AppError> {
+    pub fn select(
+        &self,
+        backend: DbBackend,
+        workspace: WorkspaceId,
+        sort: Sort,
+        now: Timestamp,
+    ) -> Result<Select<Entity>, AppError> {
         let patterns = self.event_types.as_deref().map(parse_patterns).transpose()?;
         self.refuse_too_broad(patterns.as_deref(), sort, now)?;
-        let mut select = Entity::of(workspace).filter(self.created_at.on(Column::CreatedAt));
+        let mut select = Entity::of(workspace)
+            .filter(self.created_at.on(Column::CreatedAt))
+            .filter(self.last_attempt_at.on(Column::LastAttemptAt))
+            .filter(self.next_attempt_at.on(Column::NextAttemptAt))
+            .filter(Condition::all().add_option(self.of_channel(backend)));
+        if let Some(ids) = &self.replay_ids {
+            select = select.filter(Column::ReplayId.is_in(ids.iter().copied()));
+        }
         if let Some(ids) = &self.endpoint_ids {
             select = select.filter(Column::EndpointId.is_in(ids.iter().copied()));
         }
@@ -105,6 +123,41 @@ impl Filter {
         Ok(select)
     }
 
+    /// The condition that the event belongs to the channel. Looked up for one delivery after the other: with a limit of
+    /// its own, the database does not turn it round and read every event.
+    pub fn of_channel(&self, backend: DbBackend) -> Option<Expr> {
+        let channel = self.channel.clone()?;
+        let event = Query::select()
+            .expr(Expr::cust("1"))
+            .from(event::Entity)
+            .and_where(Expr::col((event::Entity, event::Column::Id)).equals((Entity, Column::EventId)))
+            .and_where(json_list_has_any(backend, event::Column::Channels, vec![channel]))
+            .limit(1)
+            .offset(0)
+            .take();
+        Some(Expr::exists(event))
+    }
+
+    /// Conditions of which each delivery that matches meets exactly one, and each is a range of an index in the order
+    /// of the list; none where the list is such a range as it is.
+    pub fn parts(&self) -> Vec<Condition> {
+        let is_narrow = self.ids.is_some() || self.of_one() || self.event_ids.is_some() || self.replay_ids.is_some();
+        if is_narrow {
+            return Vec::new();
+        }
+        if let Some(status) = self.status.as_ref().filter(|list| !list.contains(&Status::Succeeded)) {
+            return each_once(status).map(|status| Column::Status.eq(status).into()).collect();
+        }
+        let patterns = self.event_types.as_deref().map(parse_patterns).and_then(Result::ok).unwrap_or_default();
+        exact_names(&patterns)
+            .map(|names| names.map(|name| Column::EventType.eq(name).into()).collect())
+            .unwrap_or_default()
+    }
+
+    fn of_one(&self) -> bool {
+        self.endpoint_ids.is_some() || self.subscription_ids.is_some()
+    }
+
     /// The same conditions on what belongs to `parent`. A filter for another one matches nothing.
     #[must_use]
     pub fn within(mut self, parent: Parent) -> Self {
@@ -120,22 +173,27 @@ impl Filter {
     }
 
     fn refuse_too_broad(&self, patterns: Option<&[Pattern]>, sort: Sort, now: Timestamp) -> Result<(), AppError> {
-        let of_one = self.endpoint_ids.is_some() || self.subscription_ids.is_some();
-        let range = TimeRange { lt: self.created_at.lt.or(Some(now)), ..self.created_at };
+        let of_one = self.of_one();
         let is_bounded = of_one
             || self.event_ids.is_some()
             || self.ids.is_some()
-            || range.length().is_some_and(|length| length <= RANGE_MAX);
+            || self.replay_ids.is_some()
+            || self.created_at.is_short(now);
         let has_pattern = patterns.is_some_and(|list| list.iter().any(|one| !matches!(one, Pattern::Exact(_))));
         let reads_all = [
             ("`responseStatusCode`", self.response_status_codes.is_some()),
             ("`trigger`", self.triggers.is_some()),
+            ("`channel`", self.channel.is_some()),
             ("an `eventType` pattern", has_pattern),
         ];
         if let Some((what, _)) = reads_all.into_iter().find(|(_, is_given)| *is_given && !is_bounded) {
             return Err(AppError::FilterTooBroad(format!(
-                "{what} needs `endpointId`, `subscriptionId`, `eventId`, `ids`, or a `createdAt` range of at most 7 days"
+                "{what} needs `endpointId`, `subscriptionId`, `eventId`, `replayId`, `ids`, or a `createdAt` range of at most 7 days"
             )));
+        }
+        let of_attempts = [("`lastAttemptAt`", self.last_attempt_at), ("`nextAttemptAt`", self.next_attempt_at)];
+        if let Some((what, _)) = of_attempts.into_iter().find(|(_, range)| range.is_given() && !of_one) {
+            return Err(AppError::FilterTooBroad(format!("{what} needs `endpointId` or `subscriptionId`")));
         }
         let open_ended = self.status.as_ref().is_none_or(|list| list.contains(&Status::Succeeded));
         let refused = match sort {
@@ -147,12 +205,13 @@ impl Filter {
         refused.map_or(Ok(()), |message| Err(AppError::FilterTooBroad(message.to_owned())))
     }
 
-    /// Whether a change of a delivery is meant: `status` is compared with the one before and the one after.
+    /// Whether a change of a delivery is meant: `status` is compared with the one before and the one after. The channel
+    /// is known to [`Filter::of_channel`].
     pub fn matches_change(&self, row: &delivery::Model, before: Option<Status>, after: Status) -> bool {
-        let in_range = |range: TimeRange, at: Timestamp| {
-            range.gte.is_none_or(|start| start <= at) && range.lt.is_none_or(|end| at < end)
-        };
-        in_range(self.created_at, row.created_at)
+        self.created_at.contains(Some(row.created_at))
+            && self.last_attempt_at.contains(row.last_attempt_at)
+            && self.next_attempt_at.contains(row.next_attempt_at)
+            && self.replay_ids.as_ref().is_none_or(|ids| row.replay_id.is_some_and(|id| ids.contains(&id)))
             && is_one_of(self.endpoint_ids.as_ref(), &row.endpoint_id)
             && is_one_of(self.event_ids.as_ref(), &row.event_id)
             && is_one_of(self.subscription_ids.as_ref(), &row.subscription_id)
@@ -178,6 +237,11 @@ impl Filter {
     pub fn check_patterns(&self) -> Result<(), AppError> {
         self.event_types.as_deref().map(parse_patterns).transpose().map(drop)
     }
+}
+
+/// Each of a list once.
+fn each_once<T: PartialEq + Copy>(list: &[T]) -> impl Iterator<Item = T> + '_ {
+    list.iter().enumerate().filter(|(place, one)| !list[..*place].contains(one)).map(|(_, one)| *one)
 }
 
 fn is_one_of<T: PartialEq>(list: Option<&Vec<T>>, value: &T) -> bool {
@@ -246,13 +310,15 @@ impl Listed for attempt::Entity {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000_000);
 
     fn is_too_broad(filter: &Filter, sort: Sort) -> bool {
         let workspace = WorkspaceId(Uuid::nil());
-        matches!(filter.select(workspace, sort, NOW), Err(AppError::FilterTooBroad(_)))
+        matches!(filter.select(DbBackend::Sqlite, workspace, sort, NOW), Err(AppError::FilterTooBroad(_)))
     }
 
     #[test]
@@ -260,7 +326,8 @@ mod tests {
         let by_code = Filter { response_status_codes: Some(vec![500]), ..Filter::default() };
         let by_pattern = Filter { event_types: Some(vec!["sms.*".to_owned()]), ..Filter::default() };
         let by_trigger = Filter { triggers: Some(vec![Trigger::Test]), ..Filter::default() };
-        for filter in [by_code, by_pattern, by_trigger] {
+        let by_channel = Filter { channel: Some("a".to_owned()), ..Filter::default() };
+        for filter in [by_code, by_pattern, by_trigger, by_channel] {
             assert!(is_too_broad(&filter, Sort::CreatedAt));
             let of_event = Filter { event_ids: Some(vec![]), ..filter.clone() };
             assert!(!is_too_broad(&of_event, Sort::CreatedAt));
@@ -270,6 +337,19 @@ mod tests {
         }
         let by_name = Filter { event_types: Some(vec!["sms.in".to_owned()]), ..Filter::default() };
         assert!(!is_too_broad(&by_name, Sort::CreatedAt));
+    }
+
+    #[test]
+    fn times_of_attempts_need_an_endpoint_or_a_subscription() {
+        let range = TimeRange { gte: Some(NOW), lt: None };
+        let last = Filter { last_attempt_at: range, ..Filter::default() };
+        let next = Filter { next_attempt_at: range, ..Filter::default() };
+        for filter in [last, next] {
+            let of_event = Filter { event_ids: Some(vec![]), created_at: range, ..filter.clone() };
+            assert!(is_too_broad(&filter, Sort::CreatedAt) && is_too_broad(&of_event, Sort::CreatedAt));
+            let of_subscription = Filter { subscription_ids: Some(vec![]), ..filter };
+            assert!(!is_too_broad(&of_subscription, Sort::CreatedAt));
+        }
     }
 
     #[test]

@@ -48,7 +48,21 @@ impl Filter {
     /// # Errors
     /// [`AppError::BadInput`] for a search that is too short.
     pub fn select(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
-        let mut select = Entity::of(workspace).filter(self.created_at.on(Column::CreatedAt));
+        self.on(Entity::of(workspace), backend, workspace)
+    }
+
+    /// Those of `rows`, all of them of this workspace, that match. A deleted one matches as it was in the end, but has
+    /// lost its subscriptions.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn on(
+        &self,
+        rows: Select<Entity>,
+        backend: DbBackend,
+        workspace: WorkspaceId,
+    ) -> Result<Select<Entity>, AppError> {
+        let mut select = rows.filter(self.created_at.on(Column::CreatedAt));
         if let Some(channel) = &self.channel {
             let subscribed = subscription::Entity::of(workspace)
                 .select_only()
@@ -73,6 +87,14 @@ impl Filter {
         }
         Ok(select)
     }
+
+    /// Refuses what can never match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn check(&self) -> Result<(), AppError> {
+        self.search.as_deref().map(|text| search::<Column>(text, &[])).transpose().map(drop)
+    }
 }
 
 impl Listed for Entity {
@@ -92,6 +114,10 @@ impl Listed for Entity {
             Sort::Name => Expr::cust(r#"COALESCE("endpoint"."name", '')"#),
             Sort::UpdatedAt => Expr::col((Self, Column::UpdatedAt)),
         }
+    }
+
+    fn is_text(sort: Sort) -> bool {
+        sort == Sort::Name
     }
 
     fn sort_value(sort: Sort, row: &endpoint::Model) -> SortValue {

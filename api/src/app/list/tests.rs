@@ -27,7 +27,7 @@ impl Plans {
     /// How the database would answer a page in the middle of a list.
     async fn of<E: Listed>(&self, select: Select<E>, sort: E::Sort, value: SortValue) -> String {
         let after = Some(Key { value, id: Uuid::now_v7() });
-        let request = Request { select, window: Window { after, ..Window::first(20, sort, true) } };
+        let request = Request { select, parts: Vec::new(), window: Window { after, ..Window::first(20, sort, true) } };
         let text = format!("EXPLAIN QUERY PLAN {}", limited(&request).to_string(SqliteQueryBuilder));
         let statement = Statement::from_string(DbBackend::Sqlite, text);
         let rows = self.db.read().query_all_raw(statement).await.expect("it is a select");
@@ -54,7 +54,9 @@ async fn every_order_of_every_list_is_read_from_an_index() {
     let endpoints = || endpoint::Entity::of(workspace);
     let subscriptions = || subscription::Entity::of(workspace);
     let of_endpoint = app::delivery::Filter { endpoint_ids: Some(vec![EndpointId::new(NOW)]), ..Default::default() };
-    let of_endpoint = || of_endpoint.select(workspace, app::delivery::Sort::CreatedAt, NOW).expect("it is bounded");
+    let of_endpoint = || {
+        of_endpoint.select(DbBackend::Sqlite, workspace, app::delivery::Sort::CreatedAt, NOW).expect("it is bounded")
+    };
     for plan in [
         plans.of(endpoints(), app::endpoint::Sort::CreatedAt, number()).await,
         plans.of(endpoints(), app::endpoint::Sort::Name, name()).await,
@@ -114,7 +116,7 @@ async fn no_filter_makes_the_database_read_a_whole_table() {
             app::delivery::Sort::CreatedAt,
         ),
     ] {
-        let select = filter.select(workspace, sort, NOW).expect("it is bounded");
+        let select = filter.select(DbBackend::Sqlite, workspace, sort, NOW).expect("it is bounded");
         let plan = plans.of(select, sort, number()).await;
         assert!(!plan.contains("SCAN delivery"), "{plan}");
     }

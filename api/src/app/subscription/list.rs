@@ -5,7 +5,7 @@ use angarium_entity::workspace::SubscriptionConfirmation;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint};
 use async_graphql::Enum;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, Condition, EntityTrait as _, QueryFilter, QuerySelect, QueryTrait, Select};
 use uuid::Uuid;
 
 use super::Status;
@@ -63,10 +63,22 @@ impl Filter {
     /// # Errors
     /// [`AppError::BadInput`] for a search that is too short.
     pub fn select(&self, state: &AppState, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
+        self.on(Entity::of(workspace), state, workspace)
+    }
+
+    /// Those of `rows`, all of them of this workspace, that match. A deleted one matches as it was in the end.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn on(
+        &self,
+        rows: Select<Entity>,
+        state: &AppState,
+        workspace: WorkspaceId,
+    ) -> Result<Select<Entity>, AppError> {
         let backend = state.db.backend();
-        let mut select = Entity::of(workspace)
-            .filter(self.created_at.on(Column::CreatedAt))
-            .filter(self.expires_at.on(Column::ExpiresAt));
+        let mut select =
+            rows.filter(self.created_at.on(Column::CreatedAt)).filter(self.expires_at.on(Column::ExpiresAt));
         if let Some(name) = &self.name {
             select = select.filter(Entity::sort_expr(Sort::Name).eq(name.as_str()));
         }
@@ -112,6 +124,14 @@ impl Filter {
         }
         Ok(select)
     }
+
+    /// Refuses what can never match.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a search that is too short.
+    pub fn check(&self) -> Result<(), AppError> {
+        self.search.as_deref().map(|text| search::<Column>(text, &[])).transpose().map(drop)
+    }
 }
 
 /// Those of `select` that deliver to `endpoint`.
@@ -119,9 +139,10 @@ pub fn of_endpoint(select: Select<Entity>, endpoint: EndpointId) -> Select<Entit
     select.filter(Column::EndpointId.eq(endpoint))
 }
 
-/// The IDs of the endpoints of a workspace.
+/// The IDs of the endpoints of a workspace. A subscription that is not deleted has one that is not.
 fn endpoints(workspace: WorkspaceId) -> Select<endpoint::Entity> {
-    endpoint::Entity::of(workspace).select_only().column(endpoint::Column::Id)
+    let all = endpoint::Entity::find().filter(endpoint::Column::WorkspaceId.eq(workspace));
+    all.select_only().column(endpoint::Column::Id)
 }
 
 /// [`Status::of`] in SQL.
@@ -163,6 +184,10 @@ impl Listed for Entity {
             Sort::Name => Expr::cust(r#"COALESCE("subscription"."name", '')"#),
             Sort::UpdatedAt => Expr::col((Self, Column::UpdatedAt)),
         }
+    }
+
+    fn is_text(sort: Sort) -> bool {
+        sort == Sort::Name
     }
 
     fn sort_value(sort: Sort, row: &subscription::Model) -> SortValue {

@@ -117,7 +117,9 @@ impl From<EventTypeWhere> for event_type::Filter {
     }
 }
 
-/// Conditions on events; all given ones must hold.
+/// Conditions on events; all given ones must hold. In lists, `channel` and patterns need `ids`, `idempotencyKey` or a
+/// `createdAt` range of at most 7 days (up to now, when it has no end); else FILTER_TOO_BROAD. Live streams read only
+/// what happens and need none of that.
 #[derive(Clone, Debug, Default, InputObject)]
 pub(crate) struct EventWhere {
     /// Accepted in this range.
@@ -148,11 +150,19 @@ impl EventWhere {
     }
 }
 
-/// Conditions on deliveries; all given ones must hold. `responseStatusCode`, `trigger` and patterns need an endpoint,
-/// subscription, event or IDs, or a `createdAt` range of at most 7 days (up to now, when it has no end); else
-/// FILTER_TOO_BROAD.
+/// Conditions on deliveries; all given ones must hold. In lists, `responseStatusCode`, `trigger`, `channel` and patterns
+/// need an endpoint, subscription, event, replay or IDs, or a `createdAt` range of at most 7 days (up to now, when it
+/// has no end); else FILTER_TOO_BROAD. Live streams read only what happens and need none of that.
 #[derive(Clone, Debug, Default, InputObject)]
 pub(crate) struct DeliveryWhere {
+    /// The event belongs to this channel.
+    channel: Option<String>,
+    /// Last attempt in this range; a list needs `endpointId` or `subscriptionId` with it.
+    last_attempt_at: Option<DateTimeRange>,
+    /// Next attempt in this range; a list needs `endpointId` or `subscriptionId` with it.
+    next_attempt_at: Option<DateTimeRange>,
+    /// Created by this replay.
+    replay_id: Option<ID>,
     /// Created in this range.
     created_at: Option<DateTimeRange>,
     /// Goes to this endpoint.
@@ -177,6 +187,10 @@ impl DeliveryWhere {
     /// Reads it.
     pub(crate) fn parse(self) -> Result<delivery::Filter, AppError> {
         Ok(delivery::Filter {
+            channel: self.channel,
+            last_attempt_at: DateTimeRange::parse(self.last_attempt_at.as_ref())?,
+            next_attempt_at: DateTimeRange::parse(self.next_attempt_at.as_ref())?,
+            replay_ids: one(self.replay_id.as_ref()),
             created_at: DateTimeRange::parse(self.created_at.as_ref())?,
             endpoint_ids: one(self.endpoint_id.as_ref()),
             event_ids: one(self.event_id.as_ref()),

@@ -36,6 +36,7 @@ impl Loaders {
             .ask(delivery, |deliveries| async move {
                 let latest = |delivery| Request {
                     select: attempt::Entity::find().filter(attempt::Column::DeliveryId.eq(delivery)),
+                    parts: Vec::new(),
                     window: Window::first(1, (), true),
                 };
                 let requests: Vec<_> = deliveries.into_iter().map(latest).collect();

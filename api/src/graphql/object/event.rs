@@ -105,7 +105,8 @@ impl Event {
     ) -> Result<DeliveryConnection> {
         ctx.require(Scope::DeliveryRead)?;
         let filter = filter.parse()?.within(Parent::Event(self.0.id));
-        let select = filter.select(self.0.workspace_id, Sort::CreatedAt, ctx.app()?.now())?;
+        let state = ctx.app()?;
+        let select = filter.select(state.db.backend(), self.0.workspace_id, Sort::CreatedAt, state.now())?;
         let listing = Listing::new(select, args, Ordering { sort: Sort::CreatedAt, descending: false })?;
         let slice = ctx.loaders()?.delivery_page(listing.request.clone()).await?;
         Ok(listing.dress(slice).into())

@@ -213,7 +213,8 @@ impl WebhookSubscription {
         ctx.require(Scope::DeliveryRead)?;
         let filter = filter.parse()?.within(delivery::Parent::Subscription(self.row.id));
         let order = DeliveryOrder::or_default(order);
-        let select = filter.select(self.row.workspace_id, order.sort, ctx.app()?.now())?;
+        let state = ctx.app()?;
+        let select = filter.select(state.db.backend(), self.row.workspace_id, order.sort, state.now())?;
         let listing = Listing::new(select, args, order)?;
         let slice = ctx.loaders()?.delivery_page(listing.request.clone()).await?;
         Ok(listing.dress(slice).into())

@@ -53,8 +53,9 @@ impl DeliveryQuery {
         ctx.require(Scope::DeliveryRead)?;
         let order = DeliveryOrder::or_default(order_by);
         let filter = filter.unwrap_or_default().parse()?;
-        let select = filter.select(ctx.workspace_id()?, order.sort, ctx.app()?.now())?;
+        let state = ctx.app()?;
+        let select = filter.select(state.db.backend(), ctx.workspace_id()?, order.sort, state.now())?;
         let args = PageArgs { first, after, last, before, offset };
-        Ok(Listing::new(select, args, order)?.read(ctx).await?.into())
+        Ok(Listing::new(select, args, order)?.in_parts(filter.parts()).read(ctx).await?.into())
     }
 }

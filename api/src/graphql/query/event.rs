@@ -48,8 +48,10 @@ impl EventQuery {
     ) -> Result<EventConnection> {
         ctx.require(Scope::EventRead)?;
         let filter = filter.unwrap_or_default().parse()?;
-        let select = filter.select(ctx.app()?.db.backend(), ctx.workspace_id()?)?;
+        let state = ctx.app()?;
+        let select = filter.bounded(state.db.backend(), ctx.workspace_id()?, state.now())?;
         let args = PageArgs { first, after, last, before, offset };
-        Ok(Listing::new(select, args, EventOrder::or_default(order_by))?.read(ctx).await?.into())
+        let listing = Listing::new(select, args, EventOrder::or_default(order_by))?;
+        Ok(listing.in_parts(filter.parts()).read(ctx).await?.into())
     }
 }

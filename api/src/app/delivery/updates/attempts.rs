@@ -51,7 +51,7 @@ impl Subject for Attempts {
             .await?;
         let mut attempts: HashMap<AttemptId, attempt::Model> =
             attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect();
-        let deliveries = load(state, workspace, ended.iter().map(|(_, _, change)| change.delivery_id)).await?;
+        let deliveries = load(state, workspace, &self.0, ended.iter().map(|(_, _, change)| change.delivery_id)).await?;
         let told = ended.into_iter().filter_map(|(index, id, change)| {
             let delivery = deliveries.get(&change.delivery_id)?;
             let (before, after) = statuses(change, delivery.status);

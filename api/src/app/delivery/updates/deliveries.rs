@@ -20,6 +20,7 @@ use super::{Entry, Progress, Subject};
 use crate::AppState;
 use crate::app::AppError;
 use crate::app::delivery::{Filter, Sort};
+use crate::app::filter::TimeRange;
 
 /// The statuses of a snapshot, in its order.
 const OPEN: [Status; 2] = [Status::Pending, Status::Retrying];
@@ -63,7 +64,7 @@ impl Subject for Deliveries {
         entries: &[Entry],
     ) -> Result<Vec<(usize, DeliveryUpdate)>, DbErr> {
         let changes = || entries.iter().enumerate().filter_map(|(index, entry)| Some((index, of_delivery(entry)?)));
-        let found = load(state, workspace, changes().map(|(_, change)| change.delivery_id)).await?;
+        let found = load(state, workspace, &self.0, changes().map(|(_, change)| change.delivery_id)).await?;
         let mut together: HashMap<DeliveryId, Vec<(usize, &DeliveryChange)>> = HashMap::new();
         for (index, change) in changes() {
             together.entry(change.delivery_id).or_default().push((index, change));
@@ -148,9 +149,14 @@ impl Deliveries {
             response_status_codes: None,
             triggers: None,
             event_types: None,
+            channel: None,
+            last_attempt_at: TimeRange::default(),
+            next_attempt_at: TimeRange::default(),
             ..self.0.clone()
         };
-        let mut select = by_index.select(workspace, Sort::CreatedAt, state.now())?;
+        let backend = state.db.backend();
+        let select = by_index.select(backend, workspace, Sort::CreatedAt, state.now())?;
+        let mut select = select.filter(Condition::all().add_option(self.0.of_channel(backend)));
         if let Some((at, id)) = after {
             let id = DeliveryId(id);
             let same_time = Condition::all().add(Column::CreatedAt.eq(at)).add(Column::Id.gt(id));
@@ -178,10 +184,11 @@ fn deleted(entries: &[Entry]) -> impl Iterator<Item = (usize, &DeletedDelivery)>
     })
 }
 
-/// Deliveries of a workspace by their IDs.
+/// Deliveries of a workspace by their IDs, if they belong to the channel of the filter.
 pub(super) async fn load(
     state: &AppState,
     workspace: WorkspaceId,
+    filter: &Filter,
     ids: impl Iterator<Item = DeliveryId>,
 ) -> Result<HashMap<DeliveryId, delivery::Model>, DbErr> {
     let mut ids: Vec<DeliveryId> = ids.collect();
@@ -190,7 +197,9 @@ pub(super) async fn load(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = Entity::of(workspace).filter(Column::Id.is_in(ids)).all(state.db.read()).await?;
+    let of_channel = Condition::all().add_option(filter.of_channel(state.db.backend()));
+    let select = Entity::of(workspace).filter(Column::Id.is_in(ids)).filter(of_channel);
+    let found = select.all(state.db.read()).await?;
     Ok(found.into_iter().map(|delivery| (delivery.id, delivery)).collect())
 }
 
