@@ -98,6 +98,13 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX delivery_endpoint ON delivery (endpoint_id, created_at, id)",
                 "CREATE INDEX delivery_subscription ON delivery (subscription_id, created_at, id)",
                 "CREATE INDEX delivery_event ON delivery (event_id, created_at, id)",
+                // What became final, counted without reading the rows.
+                "CREATE INDEX delivery_workspace_completed ON delivery (workspace_id, completed_at, status) \
+                 WHERE completed_at IS NOT NULL",
+                "CREATE INDEX delivery_endpoint_completed ON delivery (endpoint_id, completed_at, status, workspace_id) \
+                 WHERE completed_at IS NOT NULL",
+                "CREATE INDEX delivery_subscription_completed ON delivery \
+                 (subscription_id, completed_at, status, workspace_id) WHERE completed_at IS NOT NULL",
                 "CREATE INDEX attempt_delivery ON attempt (delivery_id, number)",
             ],
         )

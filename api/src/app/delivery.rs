@@ -12,9 +12,11 @@ use super::{AppError, Path, Problem, Refusal};
 use crate::{AppState, Caller};
 
 mod list;
+mod stats;
 pub mod updates;
 
 pub use list::{Filter, Parent, Sort};
+pub use stats::{Bucket, Question, Stats, stats};
 
 /// Kinds of problem with delivery input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

@@ -3,6 +3,7 @@
 mod api_key;
 mod attempt;
 mod delivery;
+mod delivery_stats;
 pub(crate) mod enums;
 mod event;
 mod event_type;
@@ -22,6 +23,7 @@ mod workspace_rules;
 pub(crate) use api_key::ApiKey;
 pub(crate) use attempt::DeliveryAttempt;
 pub(crate) use delivery::Delivery;
+pub(crate) use delivery_stats::DeliveryStats;
 pub(crate) use event::Event;
 pub(crate) use event_type::EventType;
 pub(crate) use http_header::HttpHeader;

@@ -4,12 +4,13 @@
 use angarium_entity::api_key::Scope;
 use async_graphql::{Context, ID, Object, Result};
 
-use crate::app;
+use crate::app::{self, AppError, duration};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::input::{DeliveryOrder, DeliveryWhere};
 use crate::graphql::node;
-use crate::graphql::object::Delivery;
+use crate::graphql::object::{Delivery, DeliveryStats};
 use crate::graphql::page::{DeliveryConnection, Listing, PageArgs};
+use crate::graphql::scalar::{DateTime, Duration};
 
 #[derive(Default)]
 pub(crate) struct DeliveryQuery;
@@ -57,5 +58,29 @@ impl DeliveryQuery {
         let select = filter.select(state.db.backend(), ctx.workspace_id()?, order.sort, state.now())?;
         let args = PageArgs { first, after, last, before, offset };
         Ok(Listing::new(select, args, order)?.in_parts(filter.parts()).read(ctx).await?.into())
+    }
+
+    /// Counts and latencies of deliveries over a time range. Needs DELIVERY_READ. A range in which more than 1,000,000
+    /// became final is refused with FILTER_TOO_BROAD.
+    async fn delivery_stats(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Restrict to this endpoint.")] endpoint_id: Option<ID>,
+        #[graphql(desc = "Restrict to this subscription.")] subscription_id: Option<ID>,
+        #[graphql(desc = "Start of the range (inclusive), counted by when deliveries became final.")] from: DateTime,
+        #[graphql(desc = "End of the range (exclusive), at most 31 days later.")] to: DateTime,
+        #[graphql(desc = "Width of each bucket, at least a minute; at most 1000 buckets.")] interval: Option<Duration>,
+    ) -> Result<DeliveryStats> {
+        let read = |interval: Duration| {
+            duration::parse(&interval.0).map_err(|error| AppError::BadInput(format!("`interval` {error}")))
+        };
+        let question = app::delivery::Question {
+            endpoint: endpoint_id.as_ref().map(node::parse),
+            subscription: subscription_id.as_ref().map(node::parse),
+            from: from.in_filter()?,
+            to: to.in_filter()?,
+            interval: interval.map(read).transpose()?,
+        };
+        Ok(app::delivery::stats(ctx.app()?, ctx.caller()?, &question).await?.into())
     }
 }
