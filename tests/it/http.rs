@@ -4,5 +4,6 @@ mod browser;
 mod clients;
 mod dev;
 mod serving;
+mod stalled;
 mod verifiers;
 mod websocket;

@@ -4,12 +4,14 @@ use async_graphql::{Context, Result, Subscription};
 use futures_util::{Stream, StreamExt as _};
 
 use super::context::CallContext as _;
-use super::input::{DeliveryWhere, EventWhere};
-use crate::app::delivery::updates::{Attempts, Deliveries, Events, Start, stream};
+use super::input::{DeliveryWhere, EventWhere, WebhookEndpointWhere, WebhookSubscriptionWhere};
+use crate::app::delivery::updates::{Attempts, Deliveries, Endpoints, Events, Start, Subscriptions, stream};
 
 mod live;
 
-pub(crate) use live::{DeliveryAttemptUpdate, DeliveryUpdate, EventUpdate, LiveUpdate};
+pub(crate) use live::{
+    DeliveryAttemptUpdate, DeliveryUpdate, EventUpdate, LiveUpdate, WebhookEndpointUpdate, WebhookSubscriptionUpdate,
+};
 
 /// The subscription root: live streams over graphql-transport-ws or text/event-stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,5 +69,47 @@ impl Subscription {
         let subject = Events(filter.unwrap_or_default().parse()?);
         let stream = stream(ctx.app()?, ctx.caller()?, subject, Start { after, snapshot: false }).await?;
         Ok(stream.map(|message| Ok(EventUpdate(message?))))
+    }
+
+    /// Changes of endpoints: settings, status, health and deletion. Needs WEBHOOK_READ.
+    async fn webhook_endpoint_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            name = "where",
+            desc = "Keep only endpoints that match every given condition; a deleted one as it was in the end, but without `channel`."
+        )]
+        filter: Option<WebhookEndpointWhere>,
+        #[graphql(desc = "Resume after this `cursor`; without it the stream starts now.")] after: Option<String>,
+        #[graphql(
+            desc = "Send the current state of matching endpoints first. With `after` nothing is sent again; a snapshot that was interrupted goes on.",
+            default
+        )]
+        snapshot: bool,
+    ) -> Result<impl Stream<Item = Result<WebhookEndpointUpdate>> + use<>> {
+        let subject = Endpoints(filter.unwrap_or_default().parse()?);
+        let stream = stream(ctx.app()?, ctx.caller()?, subject, Start { after, snapshot }).await?;
+        Ok(stream.map(|message| Ok(WebhookEndpointUpdate(message?))))
+    }
+
+    /// Changes of webhook subscriptions, including status, expiry and deletion. Needs WEBHOOK_READ.
+    async fn webhook_subscription_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            name = "where",
+            desc = "Keep only subscriptions that match every given condition after the change; a deleted one as it was in the end."
+        )]
+        filter: Option<WebhookSubscriptionWhere>,
+        #[graphql(desc = "Resume after this `cursor`; without it the stream starts now.")] after: Option<String>,
+        #[graphql(
+            desc = "Send the current state of matching subscriptions first. With `after` nothing is sent again; a snapshot that was interrupted goes on.",
+            default
+        )]
+        snapshot: bool,
+    ) -> Result<impl Stream<Item = Result<WebhookSubscriptionUpdate>> + use<>> {
+        let subject = Subscriptions(filter.unwrap_or_default().parse()?);
+        let stream = stream(ctx.app()?, ctx.caller()?, subject, Start { after, snapshot }).await?;
+        Ok(stream.map(|message| Ok(WebhookSubscriptionUpdate(message?))))
     }
 }

@@ -3,6 +3,7 @@
 mod gaps;
 mod refusal;
 mod resume;
+mod standing;
 mod storm;
 mod streams;
 

@@ -8,8 +8,8 @@
 //!         told twice.
 //! Cursor  the place after the message, and while a snapshot lasts, how far it has come. A cursor of a snapshot goes
 //!         on with it, since what it had not reached may never change.
-//! Bounds  a page of the log is held, and what it names is loaded in steps of [`STEP`]; a client that does not read
-//!         makes nobody hold more.
+//! Bounds  [`ENTRIES_MAX`] entries of the log are held, and what they name is loaded in steps of [`STEP`]; a client that
+//!         does not read makes nobody hold more. A thousand of them are to cost less than 64 MiB.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -25,6 +25,7 @@ use sea_orm::DbErr;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::app::AppError;
 use crate::{AppState, Caller};
@@ -32,21 +33,29 @@ use crate::{AppState, Caller};
 mod attempts;
 mod cursor;
 mod deliveries;
+mod endpoints;
 mod events;
+mod standing;
+mod subscriptions;
 
 pub use attempts::Attempts;
 pub use cursor::Progress;
 pub use deliveries::{Deliveries, DeliveryUpdate, Present};
+pub use endpoints::Endpoints;
 pub use events::Events;
+pub use subscriptions::Subscriptions;
 
 use cursor::Cursor;
 
 /// How often a stream looks into the log although nothing woke it.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// Rows that are read from the log at once; each may hold thousands of entries.
+/// Rows that are read from the log at once, and where the last were more than can be held.
 const LOG_PAGE: u64 = 16;
-/// Entries of the log, or deliveries of a snapshot, that are loaded at once.
-const STEP: usize = 100;
+const LOG_PAGE_OF_LONG_ROWS: u64 = 2;
+/// Entries that are held; one row may have thousands, which are then read again from where it was left.
+const ENTRIES_MAX: usize = 128;
+/// Entries of the log, or objects of a snapshot, that are loaded at once.
+const STEP: usize = 32;
 
 /// One message of a stream.
 #[derive(Clone, Debug)]
@@ -106,6 +115,24 @@ pub trait Subject: Send + Sync + 'static {
         entries: &[Entry],
     ) -> impl Future<Output = Result<Vec<(usize, Self::Item)>, DbErr>> + Send;
 
+    /// Whether an entry is about more than one. It is told alone, page by page, by [`Subject::spread`]; whoever breaks
+    /// off before the end of it is told of all of them again.
+    fn is_wide(&self, _entry: &Entry) -> bool {
+        false
+    }
+
+    /// At most `limit` of what a wide entry is about, behind the one with the ID `after`. Fewer when there is no more.
+    fn spread(
+        &self,
+        _state: &AppState,
+        _workspace: WorkspaceId,
+        _entry: &Entry,
+        _after: Option<Uuid>,
+        _limit: u64,
+    ) -> impl Future<Output = Result<Vec<(Uuid, Self::Item)>, DbErr>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// At most `limit` of what exists after `progress`, each with the progress made by it and its time. Fewer when
     /// there is no more.
     fn existing(
@@ -162,7 +189,18 @@ pub async fn stream<S: Subject>(
         None => (Phase::Live { is_behind: false }, present, now),
     };
     let state = state.clone();
-    let watch = Watch { state, workspace, subject, wakes, phase, place, at, page: None, ready: VecDeque::new() };
+    let watch = Watch {
+        state,
+        workspace,
+        subject,
+        wakes,
+        phase,
+        place,
+        at,
+        page: None,
+        rows_max: LOG_PAGE,
+        ready: VecDeque::new(),
+    };
     Ok(unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -191,7 +229,11 @@ struct Page {
     is_last: bool,
     /// The place after all of it.
     end: Place,
+    /// The place after what was told of it.
+    told: Place,
     entries: VecDeque<Entry>,
+    /// How far the first of the entries was told, if it is a wide one.
+    within: Option<Uuid>,
 }
 
 struct Watch<S: Subject> {
@@ -204,6 +246,8 @@ struct Watch<S: Subject> {
     place: Place,
     at: Timestamp,
     page: Option<Page>,
+    /// Rows that the next page is read from.
+    rows_max: u64,
     ready: VecDeque<Message<S::Item>>,
 }
 
@@ -272,33 +316,47 @@ impl<S: Subject> Watch<S> {
     /// Reads a page of what the place does not cover.
     async fn read(&mut self) -> Result<(), AppError> {
         let at = self.state.now();
-        let untold = change_log::untold(self.state.db.read(), self.workspace, &self.place, LOG_PAGE).await?;
-        let mut entries = VecDeque::new();
-        for row in &untold.rows {
-            let count = row.changes.0.len();
-            let told = self.place.told_of(row.xid, row.seq);
-            entries.extend(row.changes.0.iter().enumerate().skip(told).map(|(index, change)| Entry {
-                change: change.clone(),
+        let untold = change_log::untold(self.state.db.read(), self.workspace, &self.place, self.rows_max).await?;
+        let seen = untold.seen;
+        let mut end = match untold.rows.last() {
+            Some(last) if !untold.is_all => self.place.after(&seen, last.xid, last.seq, None),
+            _ => seen.clone(),
+        };
+        let mut entries = untold.rows.into_iter().flat_map(|row| {
+            let (count, told) = (row.changes.0.len(), self.place.told_of(row.xid, row.seq));
+            row.changes.0.into_iter().enumerate().skip(told).map(move |(index, change)| Entry {
+                change,
                 at: row.at,
                 xid: row.xid,
                 seq: row.seq,
                 told: Some(index + 1).filter(|told| *told < count),
-            }));
+            })
+        });
+        let held: VecDeque<Entry> = entries.by_ref().take(ENTRIES_MAX).collect();
+        let is_cut = entries.next().is_some();
+        drop(entries);
+        if let Some(last) = held.back().filter(|_| is_cut) {
+            end = self.place.after(&seen, last.xid, last.seq, last.told);
         }
-        let end = match untold.rows.last() {
-            Some(last) if !untold.is_all => self.place.after(&untold.seen, last.xid, last.seq, None),
-            _ => untold.seen.clone(),
-        };
-        self.page = Some(Page { seen: untold.seen, at, is_last: untold.is_all, end, entries });
+        self.rows_max = if is_cut { LOG_PAGE_OF_LONG_ROWS } else { LOG_PAGE };
+        let (told, is_last) = (self.place.clone(), untold.is_all && !is_cut);
+        self.page = Some(Page { seen, at, is_last, end, told, entries: held, within: None });
         Ok(())
     }
 
     /// Loads what the next entries of the page are about, and ends the page when there are none.
     async fn tell(&mut self) -> Result<(), AppError> {
         let Some(page) = &mut self.page else { return Ok(()) };
-        let step: Vec<Entry> = page.entries.drain(..STEP.min(page.entries.len())).collect();
+        if let Some(wide) = page.entries.front().filter(|entry| self.subject.is_wide(entry)).cloned() {
+            return self.tell_all_of(&wide).await;
+        }
+        let count = page.entries.iter().take(STEP).take_while(|entry| !self.subject.is_wide(entry)).count();
+        let step: Vec<Entry> = page.entries.drain(..count).collect();
         let is_end = page.entries.is_empty();
         let (seen, end) = (page.seen.clone(), page.end.clone());
+        if let Some(last) = step.last() {
+            page.told = self.place.after(&seen, last.xid, last.seq, last.told);
+        }
         for (index, item) in self.subject.load(&self.state, self.workspace, &step).await? {
             let Some(entry) = step.get(index) else { continue };
             let place = if is_end && index + 1 == step.len() {
@@ -307,6 +365,32 @@ impl<S: Subject> Watch<S> {
                 self.place.after(&seen, entry.xid, entry.seq, entry.told)
             };
             let cursor = self.cursor(&place, None);
+            self.ready.push_back(Message { cursor, kind: Kind::Change, at: entry.at, item: Some(item) });
+        }
+        if is_end {
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// Loads the next of what a wide entry is about. Only the last of them has a place behind the entry.
+    async fn tell_all_of(&mut self, entry: &Entry) -> Result<(), AppError> {
+        let Some(page) = &mut self.page else { return Ok(()) };
+        let limit = STEP as u64;
+        let items = self.subject.spread(&self.state, self.workspace, entry, page.within, limit).await?;
+        let is_all = items.len() < STEP;
+        page.within = items.last().map(|(id, _)| *id);
+        let before = page.told.clone();
+        if is_all {
+            page.told = self.place.after(&page.seen, entry.xid, entry.seq, entry.told);
+            page.within = None;
+            page.entries.pop_front();
+        }
+        let (told, is_end) = (page.told.clone(), page.entries.is_empty());
+        let count = items.len();
+        for (index, (_, item)) in items.into_iter().enumerate() {
+            let place = if is_all && index + 1 == count { &told } else { &before };
+            let cursor = self.cursor(place, None);
             self.ready.push_back(Message { cursor, kind: Kind::Change, at: entry.at, item: Some(item) });
         }
         if is_end {

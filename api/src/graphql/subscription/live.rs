@@ -1,12 +1,12 @@
 //! The messages of live streams.
 
-use angarium_entity::{attempt, event};
+use angarium_entity::{attempt, endpoint, event, subscription};
 use async_graphql::{Enum, ID, Interface, Object};
 
 use crate::app::delivery::updates::{self, Kind, Message, Present};
 use crate::graphql::node;
 use crate::graphql::object::enums::DeliveryStatus;
-use crate::graphql::object::{Delivery, DeliveryAttempt, Event};
+use crate::graphql::object::{Delivery, DeliveryAttempt, Event, WebhookEndpoint, WebhookSubscription};
 use crate::graphql::scalar::DateTime;
 
 /// Why a live message was sent.
@@ -45,6 +45,8 @@ pub(crate) enum LiveUpdate {
     Delivery(DeliveryUpdate),
     Attempt(DeliveryAttemptUpdate),
     Event(EventUpdate),
+    Endpoint(WebhookEndpointUpdate),
+    Subscription(WebhookSubscriptionUpdate),
 }
 
 /// A message of `deliveryUpdated`.
@@ -142,5 +144,71 @@ impl EventUpdate {
     /// See LiveUpdate.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.0.at.into()
+    }
+}
+
+/// A message of `webhookEndpointUpdated`.
+pub(crate) struct WebhookEndpointUpdate(pub(super) Message<endpoint::Model>);
+
+/// A live message about an endpoint.
+#[Object]
+impl WebhookEndpointUpdate {
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// Set when the endpoint was deleted.
+    async fn deleted_webhook_endpoint_id(&self) -> Option<ID> {
+        let row = self.0.item.as_ref().filter(|row| row.deleted_at.is_some())?;
+        Some(node::id(&row.id))
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+
+    /// The endpoint after the change; null when deleted or CAUGHT_UP.
+    async fn webhook_endpoint(&self) -> Option<WebhookEndpoint> {
+        self.0.item.clone().filter(|row| row.deleted_at.is_none()).map(Into::into)
+    }
+}
+
+/// A message of `webhookSubscriptionUpdated`.
+pub(crate) struct WebhookSubscriptionUpdate(pub(super) Message<subscription::Model>);
+
+/// A live message about a webhook subscription.
+#[Object]
+impl WebhookSubscriptionUpdate {
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// Set when the subscription was deleted.
+    async fn deleted_webhook_subscription_id(&self) -> Option<ID> {
+        let row = self.0.item.as_ref().filter(|row| row.deleted_at.is_some())?;
+        Some(node::id(&row.id))
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+
+    /// The subscription after the change; null when deleted or CAUGHT_UP.
+    async fn webhook_subscription(&self) -> Option<WebhookSubscription> {
+        self.0.item.clone().filter(|row| row.deleted_at.is_none()).map(Into::into)
     }
 }

@@ -1,4 +1,4 @@
-//! Two thousand changes, two hundred disconnects, and nothing missing.
+//! Ten thousand changes, two hundred disconnects, and nothing missing.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::RESUMED;
 
-const EVENTS: usize = 500;
+const EVENTS: usize = 2_500;
+/// Events that are published together.
+const BATCH: usize = 25;
 const DISCONNECTS: usize = 200;
 /// Most messages of one connection.
 const MESSAGES_MAX: u64 = 40;
@@ -42,11 +44,13 @@ async fn stored(app: &TestApp) -> Known {
 
 /// Publishes, and moves the clock so that what failed is tried again, until all is delivered.
 async fn weather(app: &TestApp) {
-    for n in 0..EVENTS {
-        app.publish(json!(n)).await;
-        if n % 20 == 19 {
-            app.clock.advance(Duration::from_secs(6));
-        }
+    let publish =
+        "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { results { event { id } } } }";
+    for batch in 0..EVENTS / BATCH {
+        let inputs: Vec<Value> =
+            (0..BATCH).map(|n| json!({ "eventType": "invoice.paid", "payload": [batch, n] })).collect();
+        app.api.data(publish, json!({ "inputs": inputs })).await;
+        app.clock.advance(Duration::from_secs(6));
     }
     angarium_tests::app::eventually("everything is delivered", async || {
         app.clock.advance(Duration::from_secs(6));
@@ -99,7 +103,7 @@ async fn catch_up(app: &TestApp, known: &mut Known, cursor: Value) -> Value {
 on_both_databases! {
     async fn a_client_that_is_cut_off_over_and_over_ends_with_what_is_stored(app) {
         // Two of three requests fail, as long as the script goes.
-        let receiver = app.receiver().await.answer_statuses((0..1_200).map(|n| if n % 3 == 0 { 204 } else { 500 }));
+        let receiver = app.receiver().await.answer_statuses((0..6_000).map(|n| if n % 3 == 0 { 204 } else { 500 }));
         let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 50 } });
         let endpoint = json!({ "url": receiver.url() });
         builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": retry })).await;
@@ -109,7 +113,7 @@ on_both_databases! {
         catch_up(&app, &mut known, cursor).await;
         let stored = stored(&app).await;
         assert_eq!(stored.len(), EVENTS);
-        assert!(stored.values().map(|(_, attempts)| attempts).sum::<i64>() > 1_000);
+        assert!(stored.values().map(|(_, attempts)| attempts).sum::<i64>() > 6_000);
         let wrong: Vec<_> = stored.iter().filter(|(id, state)| known.get(*id) != Some(state)).collect();
         assert!(wrong.is_empty() && known.len() == stored.len(), "{} of {}: {wrong:?}", known.len(), stored.len());
         app.end().await;

@@ -75,7 +75,7 @@ pub(crate) struct WebhookEndpointUpdatePayload {
 #[derive(Default)]
 pub(crate) struct WebhookEndpointUpdate;
 
-#[Object]
+#[Object(name = "WebhookEndpointUpdateMutation")]
 impl WebhookEndpointUpdate {
     /// Change a webhook endpoint. Absent fields keep their value; null clears an optional field. What is sent after
     /// this answered is sent with the new settings, retries included. A new signing secret is returned only here. Needs WEBHOOK_SUBSCRIBE.

@@ -90,7 +90,7 @@ pub(crate) struct WebhookSubscriptionUpdatePayload {
 #[derive(Default)]
 pub(crate) struct WebhookSubscriptionUpdate;
 
-#[Object]
+#[Object(name = "WebhookSubscriptionUpdateMutation")]
 impl WebhookSubscriptionUpdate {
     /// Change a webhook subscription. Absent fields keep their value; null clears an optional field. Every event whose
     /// publish starts after this answered is matched by the new settings. Needs WEBHOOK_SUBSCRIBE.
