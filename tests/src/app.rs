@@ -1,7 +1,7 @@
 //! A server of its own for each test.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use angarium_api::AppState;
@@ -11,7 +11,7 @@ use angarium_entity::api_key::ApiKeySecret;
 use angarium_entity::clock::ManualClock;
 use angarium_entity::sealer::Sealer;
 use angarium_entity::{Clock, Database, SystemClock};
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde_json::{Value, json};
 
 use crate::client::GraphQl;
@@ -39,6 +39,7 @@ pub struct TestApp {
     pub admin: GraphQl,
     /// ID of the workspace.
     pub workspace: String,
+    statements: Statements,
     server: Option<Server>,
     config: Config,
     directory: PathBuf,
@@ -75,13 +76,15 @@ impl TestApp {
         let config = Config::read(variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
             .expect("the settings of the test are right");
         let clock = ManualClock::at(SystemClock.now());
-        let server = start_server(&config, &clock).await;
+        let statements = Statements::default();
+        let server = start_server(&config, &clock, &statements).await;
         let base = format!("http://{}", server.address());
         let mut app = Self {
             clock,
             api: GraphQl::new(&base, admin_key.reveal()),
             admin: GraphQl::new(&base, admin_key.reveal()),
             workspace: String::new(),
+            statements,
             server: Some(server),
             config,
             directory,
@@ -113,6 +116,13 @@ impl TestApp {
         self.server.as_ref().expect("the server runs unless it is being restarted")
     }
 
+    /// What the server asks its database while something happens. It may do something else beside that.
+    pub async fn statements_of<T>(&self, what: impl Future<Output = T>) -> (Vec<Statement>, T) {
+        self.statements.swap(Some(Vec::new()));
+        let answer = what.await;
+        (self.statements.swap(None), answer)
+    }
+
     /// A receiver that answers 204.
     pub async fn receiver(&self) -> Receiver {
         Receiver::start().await
@@ -132,7 +142,7 @@ impl TestApp {
         if let Some(server) = self.server.take() {
             server.stop(grace).await;
         }
-        let server = start_server(&self.config, &self.clock).await;
+        let server = start_server(&self.config, &self.clock, &self.statements).await;
         let base = format!("http://{}", server.address());
         self.api = self.api.at(&base);
         self.admin = self.admin.at(&base);
@@ -183,6 +193,22 @@ impl TestApp {
     }
 }
 
+/// The statements that a server runs while somebody takes them down.
+#[derive(Clone, Debug, Default)]
+struct Statements(Arc<Mutex<Option<Vec<Statement>>>>);
+
+impl Statements {
+    fn note(&self, statement: &Statement) {
+        if let Some(noted) = self.0.lock().expect("nobody panics with it").as_mut() {
+            noted.push(statement.clone());
+        }
+    }
+
+    fn swap(&self, noted: Option<Vec<Statement>>) -> Vec<Statement> {
+        std::mem::replace(&mut *self.0.lock().expect("nobody panics with it"), noted).unwrap_or_default()
+    }
+}
+
 impl Drop for TestApp {
     fn drop(&mut self) {
         // A failing test leaves its files to be looked at.
@@ -192,8 +218,10 @@ impl Drop for TestApp {
     }
 }
 
-async fn start_server(config: &Config, clock: &ManualClock) -> Server {
+async fn start_server(config: &Config, clock: &ManualClock, statements: &Statements) -> Server {
     let db = Database::open(&config.database.url, config.database.connections).await.expect("the database opens");
+    let statements = statements.clone();
+    let db = db.observed(move |statement| statements.note(statement));
     angarium_migration::up(db.write()).await.expect("the migrations apply");
     Server::start(config, db, Arc::new(clock.clone()), None).await.expect("the server starts")
 }
