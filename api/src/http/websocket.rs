@@ -31,6 +31,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Longest wait for `connection_init`.
 const INIT_TIME_MAX: Duration = Duration::from_secs(3);
+/// What is read from a socket at once. Clients say little, and each socket keeps as much: the default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// A ping of the WebSocket protocol, which every client answers by itself, goes out this often.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// A client that was not heard of for so long is gone.
@@ -64,10 +66,14 @@ pub(super) async fn accept(server: Arc<Server>, mut parts: Parts) -> Response {
     let Ok(permit) = server.sockets.clone().try_acquire_owned() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(async move |socket| {
-        serve(server, socket, credentials).await;
-        drop(permit);
-    })
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(async move |socket| {
+            serve(server, socket, credentials).await;
+            drop(permit);
+        })
 }
 
 /// Serves one socket to its end.

@@ -160,7 +160,7 @@ impl Plans {
 
 /// Of what a caller asks; the dispatcher writes its tables without quotes.
 fn is_of_a_list(sql: &str) -> bool {
-    ["delivery", "event", "attempt", "endpoint", "subscription"]
+    ["delivery", "event", "attempt", "endpoint", "subscription", "event_type"]
         .iter()
         .any(|table| sql.contains(&format!(r#"FROM "{table}""#)))
 }
