@@ -26,8 +26,8 @@ pub const PAGE_MAX: u64 = 100;
 pub const OFFSET_MAX: u64 = 10_000;
 /// Where counting stops.
 pub const COUNT_MAX: u64 = 10_000;
-/// Selects in one statement. SQLite joins at most 500.
-const SELECTS_MAX: usize = 250;
+/// Selects in one statement: four for each entry of a page. SQLite joins at most 500.
+const SELECTS_MAX: usize = 400;
 /// The number of the request that a row answers.
 const REQUEST: &str = "request";
 

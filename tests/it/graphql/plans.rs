@@ -51,9 +51,11 @@ impl Plans {
         builder::publish(&app.api, json!({ "eventType": "sms.outbound", "payload": 2 })).await;
         app.deliveries_in("SUCCEEDED", 2).await;
         if backend == Backend::Postgres {
+            let transaction = app.state().db.begin().await.expect("it begins");
             for statement in many() {
-                app.state().db.write().execute_unprepared(&statement).await.expect(&statement);
+                transaction.execute_unprepared(&statement).await.expect(&statement);
             }
+            transaction.commit().await.expect("they are stored");
         }
         let types = Types::read(&app.admin).await;
         let ids = json!({ "endpointId": made.endpoint, "subscriptionId": made.id, "eventId": delivery["event"]["id"],
@@ -224,14 +226,23 @@ fn many() -> Vec<String> {
         id("endpoint", "n"),
         at(140, PARENTS)
     );
+    let revisions = |of: &str, fields: &str| {
+        format!(
+            "INSERT INTO {of}_revision SELECT new.* FROM {of}_revision AS old, generate_series(1, {PARENTS}) AS n, \
+             LATERAL jsonb_populate_record(old, jsonb_build_object('{of}_id', {}, {fields})) AS new",
+            id(of, "n")
+        )
+    };
     let others = |kind: &str| format!("'id', {}, 'workspace_id', md5('other')::uuid", id(kind, "n"));
     vec![
-        "SET session_replication_role = replica".to_owned(),
+        "SET LOCAL session_replication_role = replica".to_owned(),
         "INSERT INTO workspace SELECT new.* FROM (SELECT id AS first FROM workspace LIMIT 1) AS chosen \
          JOIN workspace AS old ON old.id = first, \
          LATERAL jsonb_populate_record(old, jsonb_build_object('id', md5('other')::uuid, 'external_id', 'other')) AS new"
             .to_owned(),
         copy("endpoint", PARENTS, &endpoint),
+        revisions("endpoint", "'version', old.version"),
+        revisions("subscription", &format!("'endpoint_id', {}", id("endpoint", "n"))),
         copy("endpoint", 5_000, &others("others endpoint")),
         copy("subscription", PARENTS, &subscription),
         copy("subscription", 5_000, &others("others subscription")),

@@ -156,6 +156,21 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn the_end_of_a_subscription_is_told_when_it_is_there(app) {
+        change(&app, CREATE, json!({ "input": input("a") })).await;
+        let mut watch = Watch::subscriptions(&app, json!({ "snapshot": true })).await;
+        let id = watch.until_caught_up().await[0]["webhookSubscription"]["id"].clone();
+        assert_eq!(watch.after(RENEW, json!({ "id": id })).await["status"], "ACTIVE");
+        app.clock.advance(Duration::from_hours(24));
+        // That it is about to end may be told before.
+        let mut told = watch.message().await["webhookSubscription"].take();
+        if told["status"] == "ACTIVE" {
+            told = watch.message().await["webhookSubscription"].take();
+        }
+        assert_eq!((&told["id"], &told["status"]), (&id, &json!("EXPIRED")));
+        app.end().await;
+    }
+
     async fn a_status_of_an_endpoint_with_many_subscriptions_is_told_of_each_also_after_a_break(app) {
         /// More than are loaded at once.
         const COUNT: usize = 250;
