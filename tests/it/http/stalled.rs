@@ -1,4 +1,5 @@
-//! A thousand clients that subscribe and then do not read cost little memory.
+//! A thousand clients that subscribe and then do not read cost little memory: some 50 KiB each, half of it before the
+//! first message.
 
 use angarium_entity::api_key::ApiKeySecret;
 use angarium_entity::sealer::Sealer;
