@@ -19,6 +19,7 @@ pub mod list;
 mod logged;
 pub mod problem;
 pub mod reach;
+pub mod replay;
 pub mod retry_policy;
 pub mod subscription;
 pub mod workspace;

@@ -80,6 +80,7 @@ impl Server {
             in_flight_max: config.dispatcher.in_flight_max,
             guard: AddressGuard::new(config.dispatcher.allowed.clone()),
             proxy: config.dispatcher.proxy.clone(),
+            read_target: crate::app::replay::read_target,
         };
         let sealer = config.secrets.sealer.clone();
         let dispatcher = Dispatcher::start(of_dispatcher, db.clone(), sealer.clone(), clock.clone()).await?;

@@ -1,5 +1,6 @@
 //! What the dispatcher is told at its start.
 
+use crate::replay::ReadTarget;
 use crate::{AddressGuard, Proxy};
 
 /// Settings of the dispatcher.
@@ -13,4 +14,6 @@ pub struct Config {
     pub guard: AddressGuard,
     /// What every request goes through; none sends directly.
     pub proxy: Option<Proxy>,
+    /// Reads what a replay is to send.
+    pub read_target: ReadTarget,
 }

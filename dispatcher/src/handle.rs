@@ -6,8 +6,8 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::confirmation::Message;
 use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, change_log, delivery, event,
-    shard,
+    Database, DeliveryId, EndpointId, EventId, ReplayId, SubscriptionId, Timestamp, WorkspaceId, change_log, delivery,
+    event, replay, shard,
 };
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::broadcast;
@@ -16,11 +16,13 @@ use crate::actor::Hubs;
 use crate::actor::hub::{AreInFlight, HubReport, LimitedUntil, Observe};
 use crate::job::Job;
 use crate::publish::{NewEvent, NewTest, PublishError, Published};
+use crate::replay::{NewReplay, ReplayError};
 use crate::store::cancel::{Cancel, Canceler};
 use crate::store::confirmation::{self, Asked};
 use crate::store::erase::Eraser;
 use crate::store::ingest::Ingest;
 use crate::store::notice::{Notices, Raised};
+use crate::store::replay::Replays;
 use crate::store::{retry, test_event};
 use crate::transport::address_guard::{AddressGuard, ForbiddenAddress};
 
@@ -36,6 +38,7 @@ pub struct DispatcherHandle {
     guard: Arc<AddressGuard>,
     shard_count: i32,
     eraser: Eraser,
+    replays: Replays,
 }
 
 /// Why a delivery was not retried by hand. Nothing was changed.
@@ -64,8 +67,9 @@ impl DispatcherHandle {
         guard: AddressGuard,
         shard_count: i32,
         eraser: Eraser,
+        replays: Replays,
     ) -> Self {
-        Self { db, clock, ingest, hubs, changes, notices, guard: Arc::new(guard), shard_count, eraser }
+        Self { db, clock, ingest, hubs, changes, notices, guard: Arc::new(guard), shard_count, eraser, replays }
     }
 
     /// Publishes one event. When this answers, the event and its deliveries are committed.
@@ -196,6 +200,30 @@ impl DispatcherHandle {
     /// Those of the database; nothing is deleted then.
     pub async fn delete_event(&self, workspace: WorkspaceId, id: EventId) -> Result<bool, DbErr> {
         self.eraser.event(workspace, id).await
+    }
+
+    /// Starts a replay. It goes on by itself, also across a restart.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; nothing is stored then.
+    pub async fn start_replay(&self, new: NewReplay) -> Result<replay::Model, ReplayError> {
+        self.replays.start(new).await
+    }
+
+    /// How many events a replay would match. Nothing is stored.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub async fn count_replay(&self, new: NewReplay) -> Result<u64, ReplayError> {
+        self.replays.count(new).await
+    }
+
+    /// Stops a running replay. The deliveries that it has made go on.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; nothing is changed then.
+    pub async fn cancel_replay(&self, workspace: WorkspaceId, id: ReplayId) -> Result<replay::Model, ReplayError> {
+        self.replays.cancel(workspace, id).await
     }
 
     /// Tells the actor of an endpoint that its settings, or those of its subscriptions, have changed. Call it after the

@@ -13,6 +13,7 @@
 //! * `store::notice`: Angarium's own events, in the transactions of what they tell of; `store::expiry`: subscriptions
 //!   that end.
 //! * `store::confirmation`: the messages that ask endpoints to confirm subscriptions.
+//! * `store::replay`: the job that sends past events again; `store::erase`: what deletes events with their deliveries.
 //! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
 //!
 //! # Arrows
@@ -41,6 +42,7 @@ mod job;
 mod machine;
 pub mod publish;
 pub mod render;
+pub mod replay;
 mod report;
 pub mod runtime;
 mod settings;
@@ -52,6 +54,10 @@ pub use actor::hub::HubReport;
 pub use config::Config;
 pub use handle::{DispatcherHandle, RetryError};
 pub use publish::{NewEvent, NewTest, PublishError, Published};
+pub use replay::{
+    Candidates, ITEMS_MAX as REPLAY_ITEMS_MAX, NewReplay, RATE_MAX as REPLAY_RATE_MAX,
+    RUNNING_MAX as REPLAYS_RUNNING_MAX, ReplayError,
+};
 pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
 pub use store::confirmation::Asked;

@@ -26,6 +26,7 @@ use crate::handle::DispatcherHandle;
 use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
 use crate::store::notice::Notices;
+use crate::store::replay::Replays;
 use crate::store::{completion, expiry, ingest, install, pager, sieve, sole, sweep};
 use crate::transport::{ClientError, Transport};
 
@@ -101,7 +102,8 @@ impl Dispatcher {
 
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let sieve = sieve::Sieve::start().map_err(StartError::Threads)?;
-        let (ingest, committer) = ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone(), sieve);
+        let (ingest, committer) =
+            ingest::channel(db.clone(), clock.clone(), hubs.clone(), changes.clone(), sieve.clone());
         let eraser = Eraser {
             db: db.clone(),
             clock: clock.clone(),
@@ -110,6 +112,15 @@ impl Dispatcher {
             marked: Arc::default(),
         };
         let notices = Notices::start(hubs.clone(), changes.clone()).map_err(StartError::Threads)?;
+        let replays = Replays {
+            db: db.clone(),
+            clock: clock.clone(),
+            hubs: hubs.clone(),
+            changes: changes.clone(),
+            read_target: config.read_target,
+            sieve,
+            wake: Arc::default(),
+        };
         let canceler = Canceler { db: db.clone(), hubs: hubs.clone(), changes: changes.clone() };
         let recording =
             completion::run(db.clone(), clock.clone(), hubs.clone(), changes.clone(), notices.clone(), reported);
@@ -123,6 +134,7 @@ impl Dispatcher {
         let tasks = vec![
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
             supervise("the eraser", eraser.clone().run()).abort_handle(),
+            supervise("the replays", replays.clone().run()).abort_handle(),
             supervise("the ingest committer", committer).abort_handle(),
             supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked))
                 .abort_handle(),
@@ -131,8 +143,18 @@ impl Dispatcher {
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let count = installation.shard_count;
-        let handle =
-            DispatcherHandle::new(db, clock, ingest, hubs.clone(), changes, notices, config.guard, count, eraser);
+        let handle = DispatcherHandle::new(
+            db,
+            clock,
+            ingest,
+            hubs.clone(),
+            changes,
+            notices,
+            config.guard,
+            count,
+            eraser,
+            replays,
+        );
         Ok(Self { handle, hubs, system, thread: Some(thread), recording, tasks })
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod install;
 pub(crate) mod match_table;
 pub(crate) mod notice;
 pub(crate) mod pager;
+pub(crate) mod replay;
 pub(crate) mod retry;
 pub(crate) mod sieve;
 pub(crate) mod sole;

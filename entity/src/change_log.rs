@@ -15,7 +15,7 @@ use sea_orm::FromJsonQueryResult;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId};
+use crate::{AttemptId, DeliveryId, EndpointId, EventId, ReplayId, SubscriptionId, Timestamp, WorkspaceId};
 
 mod deleted;
 pub mod place;
@@ -70,6 +70,8 @@ pub enum Change {
     Endpoint(EndpointChange),
     /// A delivery was deleted.
     DeletedDelivery(DeletedDelivery),
+    /// A replay went on or ended.
+    Replay(ReplayChange),
     /// Written by a later version.
     Unknown(serde_json::Value),
 }
@@ -95,6 +97,12 @@ impl From<SubscriptionChange> for Change {
 impl From<EndpointChange> for Change {
     fn from(change: EndpointChange) -> Self {
         Self::Endpoint(change)
+    }
+}
+
+impl From<ReplayChange> for Change {
+    fn from(change: ReplayChange) -> Self {
+        Self::Replay(change)
     }
 }
 
@@ -145,6 +153,15 @@ impl EndpointChange {
     pub fn of_status(endpoint_id: EndpointId) -> Self {
         Self { endpoint_id, is_status: true }
     }
+}
+
+/// A replay that went on or ended. What it is now is read from its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayChange {
+    /// The replay.
+    #[serde(rename = "r")]
+    pub replay_id: ReplayId,
 }
 
 /// A delivery that was made or changed its status. Field names are short because they are stored a billion times.

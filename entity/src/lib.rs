@@ -35,6 +35,7 @@ pub mod installation;
 pub mod json;
 pub mod node;
 pub mod replay;
+pub mod replay_item;
 pub mod retry_policy;
 pub mod sealer;
 pub mod shard;

@@ -9,6 +9,7 @@ mod notices;
 mod order;
 mod proxy;
 mod recovery;
+mod replay;
 mod retry;
 mod sending;
 mod signing;

@@ -11,6 +11,7 @@ mod lists;
 mod live;
 mod plans;
 mod preview;
+mod replay;
 mod sending;
 mod settings;
 mod statements;

@@ -52,6 +52,7 @@ async fn up_down_up(db: Database) {
         "delivery",
         "attempt",
         "replay",
+        "replay_item",
         "change_log",
         "shard",
         "node",

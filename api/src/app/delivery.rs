@@ -22,7 +22,13 @@ pub use stats::{Bucket, Question, Stats, stats};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "DeliveryErrorCode")]
 pub enum ErrorCode {
-    /// The delivery reached a final status.
+    /// The filter needs a range of at most 30 days, or chooses more than a replay takes.
+    FilterTooBroad,
+    /// The value is malformed.
+    Invalid,
+    /// A limit of the workspace is reached.
+    LimitReached,
+    /// The delivery reached a final status, or the replay has ended.
     NotCancelable,
     /// No such object in this workspace.
     NotFound,
@@ -30,6 +36,8 @@ pub enum ErrorCode {
     NotRetryable,
     /// The subscription was deleted.
     SubscriptionGone,
+    /// The list is too long.
+    TooMany,
 }
 
 const CANCELED: &str = "Canceled by a caller.";

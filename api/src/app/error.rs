@@ -27,6 +27,9 @@ pub enum AppError {
     /// The filter would have to read everything.
     #[error("{0}")]
     FilterTooBroad(String),
+    /// What a live stream is asked to tell of is not there, or not for this caller.
+    #[error("{0}")]
+    NotFound(String),
     /// A live stream cannot be resumed from so long ago.
     #[error("`after` is older than what is kept of changes; read the present state, then start without it")]
     CursorExpired,
@@ -59,6 +62,7 @@ impl AppError {
             Self::WorkspaceRequired(_) => Some("WORKSPACE_REQUIRED"),
             Self::BadInput(_) => Some("BAD_USER_INPUT"),
             Self::FilterTooBroad(_) => Some("FILTER_TOO_BROAD"),
+            Self::NotFound(_) => Some("NOT_FOUND"),
             Self::CursorExpired => Some("CURSOR_EXPIRED"),
             Self::Overloaded { .. } => Some("OVERLOADED"),
             Self::Stopping => Some("UNAVAILABLE"),

@@ -8,6 +8,7 @@ use angarium_entity::event_type::{self, RESERVED_PREFIX, is_reserved};
 use angarium_entity::subscription::event_filter::Pattern;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, Query, SelectStatement};
 use sea_orm::{ColumnTrait, Condition, DbBackend};
+use serde::{Deserialize, Serialize};
 
 use super::AppError;
 
@@ -20,7 +21,7 @@ pub const LIST_MAX: usize = 100;
 const SHORT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// A half-open range of instants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeRange {
     /// At or after.
     pub gte: Option<Timestamp>,

@@ -8,6 +8,7 @@ mod api_key;
 mod delivery;
 mod event;
 mod event_type;
+mod replay;
 mod webhook_endpoint;
 mod webhook_subscription;
 mod workspace;
@@ -46,6 +47,8 @@ pub struct Mutation(
     delivery::retry::DeliveryRetry,
     delivery::cancel::DeliveryCancel,
     delivery::delete::DeliveryDelete,
+    replay::create::ReplayCreate,
+    replay::cancel::ReplayCancel,
 );
 
 /// Makes a payload of what a use case answered: of its result, or of what a person can put right.

@@ -6,7 +6,7 @@ use async_graphql::{Context, ID, Interface, Result};
 
 use super::context::CallContext as _;
 use super::object::{
-    ApiKey, Delivery, DeliveryAttempt, Event, EventType, WebhookEndpoint, WebhookSubscription, Workspace,
+    ApiKey, Delivery, DeliveryAttempt, Event, EventType, Replay, WebhookEndpoint, WebhookSubscription, Workspace,
 };
 use crate::app;
 use crate::app::workspace::WorkspaceRef;
@@ -25,6 +25,7 @@ pub(crate) enum Node {
     DeliveryAttempt(DeliveryAttempt),
     Event(Event),
     EventType(EventType),
+    Replay(Replay),
     WebhookEndpoint(WebhookEndpoint),
     WebhookSubscription(WebhookSubscription),
     Workspace(Workspace),
@@ -71,6 +72,7 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         Some("evt") => find!(app::event::find, Event),
         Some("dlv") => find!(app::delivery::find, Delivery),
         Some("att") => find!(app::delivery::find_attempt, DeliveryAttempt),
+        Some("rpl") => find!(app::replay::find, Replay),
         _ => None,
     })
 }

@@ -22,7 +22,7 @@ mod connection;
 
 pub(crate) use connection::{
     ApiKeyConnection, DeliveryAttemptConnection, DeliveryConnection, EventConnection, EventTypeConnection,
-    WebhookEndpointConnection, WebhookSubscriptionConnection, WorkspaceConnection,
+    ReplayConnection, WebhookEndpointConnection, WebhookSubscriptionConnection, WorkspaceConnection,
 };
 
 const CURSOR_VERSION: u8 = 1;

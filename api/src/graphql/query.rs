@@ -5,6 +5,7 @@ use async_graphql::MergedObject;
 mod delivery;
 mod event;
 mod event_type;
+mod replay;
 mod root;
 mod webhook_endpoint;
 mod webhook_request_preview;
@@ -22,4 +23,5 @@ pub struct Query(
     event_type::EventTypeQuery,
     event::EventQuery,
     delivery::DeliveryQuery,
+    replay::ReplayQuery,
 );

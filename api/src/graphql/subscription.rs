@@ -1,16 +1,20 @@
 //! The subscription root.
 
-use async_graphql::{Context, Result, Subscription};
+use angarium_entity::ReplayId;
+use angarium_entity::api_key::Scope;
+use async_graphql::{Context, ID, Result, Subscription};
 use futures_util::{Stream, StreamExt as _};
 
 use super::context::CallContext as _;
 use super::input::{DeliveryWhere, EventWhere, WebhookEndpointWhere, WebhookSubscriptionWhere};
-use crate::app::delivery::updates::{Attempts, Deliveries, Endpoints, Events, Start, Subscriptions, stream};
+use super::node;
+use crate::app::delivery::updates::{Attempts, Deliveries, Endpoints, Events, Replays, Start, Subscriptions, stream};
 
 mod live;
 
 pub(crate) use live::{
-    DeliveryAttemptUpdate, DeliveryUpdate, EventUpdate, LiveUpdate, WebhookEndpointUpdate, WebhookSubscriptionUpdate,
+    DeliveryAttemptUpdate, DeliveryUpdate, EventUpdate, LiveUpdate, ReplayUpdate, WebhookEndpointUpdate,
+    WebhookSubscriptionUpdate,
 };
 
 /// The subscription root: live streams over graphql-transport-ws or text/event-stream.
@@ -69,6 +73,24 @@ impl Subscription {
         let subject = Events(filter.unwrap_or_default().parse()?);
         let stream = stream(ctx.app()?, ctx.caller()?, subject, Start { after, snapshot: false }).await?;
         Ok(stream.map(|message| Ok(EventUpdate(message?))))
+    }
+
+    /// Progress of a replay. The stream ends behind the end of the replay. Needs DELIVERY_READ; for a replay that does
+    /// not exist the error has the code NOT_FOUND.
+    async fn replay_progressed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "ID of the replay.")] id: ID,
+        #[graphql(desc = "Resume after this `cursor`; without it the present state comes first.")] after: Option<
+            String,
+        >,
+    ) -> Result<impl Stream<Item = Result<ReplayUpdate>> + use<>> {
+        ctx.require(Scope::DeliveryRead)?;
+        // What is no ID of a replay is nobody's.
+        let subject = Replays(node::parse(&id).unwrap_or(ReplayId(uuid::Uuid::nil())));
+        let snapshot = after.is_none();
+        let stream = stream(ctx.app()?, ctx.caller()?, subject, Start { after, snapshot }).await?;
+        Ok(stream.map(|message| Ok(ReplayUpdate(message?))))
     }
 
     /// Changes of endpoints: settings, status, health and deletion. Needs WEBHOOK_READ.

@@ -39,7 +39,13 @@ impl Server {
         let db = Database::open(&format!("sqlite://{}", path.display()), 4).await.expect("the database opens");
         angarium_migration::up(db.write()).await.expect("it migrates");
         let (sealer, clock) = (Sealer::new(&[7; 32]), Arc::new(SystemClock));
-        let config = Config { arbiters: 1, in_flight_max: 8, guard: AddressGuard::default(), proxy: None };
+        let config = Config {
+            arbiters: 1,
+            in_flight_max: 8,
+            guard: AddressGuard::default(),
+            proxy: None,
+            read_target: app::replay::read_target,
+        };
         let dispatcher =
             Dispatcher::start(config, db.clone(), sealer.clone(), clock.clone()).await.expect("the dispatcher starts");
         let limits = Arc::new(Limits::default());

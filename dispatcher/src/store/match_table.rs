@@ -16,7 +16,7 @@ use super::sql;
 const KEPT_MAX: usize = 10_000;
 
 /// What the subscriptions of a workspace want, at one version of its configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MatchTable {
     version: i64,
     /// Whether any entry has a filter.
@@ -25,7 +25,7 @@ pub(crate) struct MatchTable {
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     subscription_id: SubscriptionId,
     endpoint_id: EndpointId,
@@ -81,6 +81,22 @@ impl MatchTable {
             }
         }
         found
+    }
+
+    /// The version of the configuration that it was made of.
+    pub(crate) fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The same for some subscriptions only.
+    pub(crate) fn only(&self, subscriptions: &[SubscriptionId]) -> Self {
+        let entries = self.entries.iter().filter(|entry| subscriptions.contains(&entry.subscription_id));
+        Self { entries: entries.cloned().collect(), ..*self }
+    }
+
+    /// Where a subscription goes now, if it takes events.
+    pub(crate) fn endpoint_of(&self, subscription: SubscriptionId) -> Option<EndpointId> {
+        self.entries.iter().find(|entry| entry.subscription_id == subscription).map(|entry| entry.endpoint_id)
     }
 
     /// Reads the rows. Filters that `former` has stay read.

@@ -222,11 +222,12 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
         subscription_id: String,
         shard: i32,
         trigger: &'a str,
+        replay_id: Option<String>,
         event_type: &'a str,
         next_attempt_at: Option<i64>,
         created_at: i64,
     }
-    const FIELDS: [Field; 11] = [
+    const FIELDS: [Field; 12] = [
         big("place"),
         uuid("id"),
         uuid("workspace_id"),
@@ -235,6 +236,7 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
         uuid("subscription_id"),
         int("shard"),
         text("trigger"),
+        uuid("replay_id"),
         text("event_type"),
         big("next_attempt_at"),
         big("created_at"),
@@ -258,6 +260,7 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
             subscription_id: hex(row.subscription_id.0),
             shard: row.shard,
             trigger,
+            replay_id: row.replay_id.map(|id| hex(id.0)),
             event_type: &row.event_type,
             next_attempt_at: row.next_attempt_at.map(Timestamp::millis),
             created_at: row.created_at.millis(),
@@ -271,9 +274,9 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
         _ => ("place", format!("{} AS unordered ORDER BY place", rows(backend, &FIELDS))),
     };
     let sql = format!(
-        "INSERT INTO delivery (id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", event_type, \
+        "INSERT INTO delivery (id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", replay_id, event_type, \
          next_attempt_at, created_at, updated_at, seq, status, attempt_count, round, round_attempts) \
-         SELECT id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", event_type, \
+         SELECT id, workspace_id, event_id, endpoint_id, subscription_id, shard, \"trigger\", replay_id, event_type, \
          next_attempt_at, created_at, created_at, {seq}, 'PENDING', 0, 1, 0 FROM (SELECT * FROM {source}) AS new RETURNING id, seq"
     );
     let placed = db.query_all_raw(statement(backend, &sql, &batch, [])).await?;

@@ -9,6 +9,7 @@ use angarium_entity::{
 use async_graphql::Enum;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait, Condition, DbBackend, QueryFilter, Select};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::AppError;
@@ -40,7 +41,8 @@ pub enum Parent {
 }
 
 /// Conditions on deliveries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// The event belongs to this channel.
     pub channel: Option<String>,
@@ -84,6 +86,15 @@ impl Filter {
     ) -> Result<Select<Entity>, AppError> {
         let patterns = self.event_types.as_deref().map(parse_patterns).transpose()?;
         self.refuse_too_broad(patterns.as_deref(), sort, now)?;
+        self.all_of(backend, workspace)
+    }
+
+    /// The deliveries of a workspace that match, for whoever reads them in small steps.
+    ///
+    /// # Errors
+    /// [`AppError::BadInput`] for a malformed pattern.
+    pub fn all_of(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
+        let patterns = self.event_types.as_deref().map(parse_patterns).transpose()?;
         let mut select = Entity::of(workspace)
             .filter(self.created_at.on(Column::CreatedAt))
             .filter(self.last_attempt_at.on(Column::LastAttemptAt))

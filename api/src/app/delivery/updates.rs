@@ -35,6 +35,7 @@ mod cursor;
 mod deliveries;
 mod endpoints;
 mod events;
+mod replays;
 mod standing;
 mod subscriptions;
 
@@ -43,6 +44,7 @@ pub use cursor::Progress;
 pub use deliveries::{Deliveries, DeliveryUpdate, Present};
 pub use endpoints::Endpoints;
 pub use events::Events;
+pub use replays::Replays;
 pub use subscriptions::Subscriptions;
 
 use cursor::Cursor;
@@ -105,6 +107,24 @@ pub trait Subject: Send + Sync + 'static {
     /// # Errors
     /// [`AppError::BadInput`].
     fn check(&self) -> Result<(), AppError>;
+
+    /// Whether all was told already that there will ever be. Asked when the stream begins, behind the listener; where a
+    /// stream is about one object this is where it looks for it.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] when there is no such object.
+    fn is_over(
+        &self,
+        _state: &AppState,
+        _workspace: WorkspaceId,
+    ) -> impl Future<Output = Result<bool, AppError>> + Send {
+        std::future::ready(Ok(false))
+    }
+
+    /// Whether the stream ends behind this.
+    fn is_last(&self, _item: &Self::Item) -> bool {
+        false
+    }
 
     /// The entries that are meant, by their place in `entries` and in that order, with what they are about. Several
     /// about the same may be told as one, at the place of the last.
@@ -177,6 +197,7 @@ pub async fn stream<S: Subject>(
         return Err(AppError::CursorExpired);
     }
     let wakes = state.dispatcher.changes();
+    let is_over = subject.is_over(state, workspace).await?;
     let present = change_log::now(state.db.read()).await?;
     // A cursor from after the present is from another life of the database, before a backup was put back.
     if cursor.as_ref().is_some_and(|cursor| cursor.place.end > present.end) {
@@ -200,11 +221,15 @@ pub async fn stream<S: Subject>(
         page: None,
         rows_max: LOG_PAGE,
         ready: VecDeque::new(),
+        is_over,
     };
     Ok(unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
-            Ok(Some(message)) => Some((Ok(message), Some(watch))),
+            Ok(Some(message)) => {
+                let is_last = message.item.as_ref().is_some_and(|item| watch.subject.is_last(item));
+                Some((Ok(message), (!is_last).then_some(watch)))
+            }
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
@@ -249,6 +274,8 @@ struct Watch<S: Subject> {
     /// Rows that the next page is read from.
     rows_max: u64,
     ready: VecDeque<Message<S::Item>>,
+    /// Whether nothing comes behind what there is.
+    is_over: bool,
 }
 
 impl<S: Subject> Watch<S> {
@@ -267,6 +294,7 @@ impl<S: Subject> Watch<S> {
                     let progress = progress.clone();
                     self.show(progress).await?;
                 }
+                Phase::Live { is_behind: false } if self.is_over => return Ok(None),
                 Phase::Live { is_behind: false } => {
                     if !self.woken().await {
                         return Ok(None);

@@ -6,6 +6,7 @@ use angarium_entity::{EventId, Timestamp, WorkspaceId};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DbBackend, QueryFilter, Select};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::AppError;
@@ -21,7 +22,8 @@ pub enum Sort {
 }
 
 /// Conditions on events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// When it was accepted.
     pub created_at: TimeRange,

@@ -1,6 +1,6 @@
 //! The words of the tables, as the API explains them. `remote` keeps the two lists the same.
 
-use angarium_entity::{api_key, attempt, delivery, endpoint, endpoint_health, workspace};
+use angarium_entity::{api_key, attempt, delivery, endpoint, endpoint_health, replay, workspace};
 use async_graphql::Enum;
 
 /// A permission of an API key.
@@ -11,7 +11,7 @@ pub(crate) enum ApiScope {
     Admin,
     /// Read deliveries and attempts.
     DeliveryRead,
-    /// Retry, cancel and delete deliveries.
+    /// Retry, cancel and delete deliveries; replay events.
     DeliveryWrite,
     /// Publish and delete events.
     EventPublish,
@@ -184,6 +184,20 @@ pub(crate) enum DeliveryTrigger {
     Replay,
     /// A test.
     Test,
+}
+
+/// Where a replay stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "replay::Status")]
+pub(crate) enum ReplayStatus {
+    /// Stopped by a caller.
+    Canceled,
+    /// Finished.
+    Completed,
+    /// Stopped by an error; see `failureReason`.
+    Failed,
+    /// Working.
+    Running,
 }
 
 /// Why an attempt was made.

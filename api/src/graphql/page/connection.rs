@@ -5,7 +5,7 @@ use async_graphql::{Context, Object, Result};
 use super::{Page, PageInfo};
 use crate::app::list::COUNT_MAX;
 use crate::graphql::object::{
-    ApiKey, Delivery, DeliveryAttempt, Event, EventType, WebhookEndpoint, WebhookSubscription, Workspace,
+    ApiKey, Delivery, DeliveryAttempt, Event, EventType, Replay, WebhookEndpoint, WebhookSubscription, Workspace,
 };
 
 /// Defines a connection and its edge.
@@ -77,6 +77,7 @@ connection!(DeliveryConnection, DeliveryEdge, Delivery, "deliveries");
 connection!(DeliveryAttemptConnection, DeliveryAttemptEdge, DeliveryAttempt, "attempts");
 connection!(EventConnection, EventEdge, Event, "events");
 connection!(EventTypeConnection, EventTypeEdge, EventType, "event types");
+connection!(ReplayConnection, ReplayEdge, Replay, "replays");
 connection!(WebhookEndpointConnection, WebhookEndpointEdge, WebhookEndpoint, "webhook endpoints");
 connection!(WebhookSubscriptionConnection, WebhookSubscriptionEdge, WebhookSubscription, "webhook subscriptions");
 connection!(WorkspaceConnection, WorkspaceEdge, Workspace, "workspaces");

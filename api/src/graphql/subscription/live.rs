@@ -1,12 +1,12 @@
 //! The messages of live streams.
 
-use angarium_entity::{attempt, endpoint, event, subscription};
+use angarium_entity::{attempt, endpoint, event, replay, subscription};
 use async_graphql::{Enum, ID, Interface, Object};
 
 use crate::app::delivery::updates::{self, Kind, Message, Present};
 use crate::graphql::node;
 use crate::graphql::object::enums::DeliveryStatus;
-use crate::graphql::object::{Delivery, DeliveryAttempt, Event, WebhookEndpoint, WebhookSubscription};
+use crate::graphql::object::{Delivery, DeliveryAttempt, Event, Replay, WebhookEndpoint, WebhookSubscription};
 use crate::graphql::scalar::DateTime;
 
 /// Why a live message was sent.
@@ -45,6 +45,7 @@ pub(crate) enum LiveUpdate {
     Delivery(DeliveryUpdate),
     Attempt(DeliveryAttemptUpdate),
     Event(EventUpdate),
+    Replay(ReplayUpdate),
     Endpoint(WebhookEndpointUpdate),
     Subscription(WebhookSubscriptionUpdate),
 }
@@ -144,6 +145,33 @@ impl EventUpdate {
     /// See LiveUpdate.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.0.at.into()
+    }
+}
+
+/// A message of `replayProgressed`.
+pub(crate) struct ReplayUpdate(pub(super) Message<replay::Model>);
+
+/// A live message about a replay.
+#[Object]
+impl ReplayUpdate {
+    /// See LiveUpdate.
+    pub(crate) async fn cursor(&self) -> &str {
+        &self.0.cursor
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn kind(&self) -> LiveUpdateKind {
+        self.0.kind.into()
+    }
+
+    /// See LiveUpdate.
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.0.at.into()
+    }
+
+    /// The replay after the change; null when `kind` is CAUGHT_UP.
+    async fn replay(&self) -> Option<Replay> {
+        self.0.item.clone().map(Into::into)
     }
 }
 

@@ -1,0 +1,4 @@
+//! Replays.
+
+pub(super) mod cancel;
+pub(super) mod create;
