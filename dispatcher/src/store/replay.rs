@@ -8,30 +8,34 @@
 //! Turns    one step at a time, workspaces in turn and replays of a workspace in turn. A step is small and its end lets
 //!          publishes go first, so that a huge replay delays them by no more than one.
 //! Matching by the subscriptions as they are at the time of the batch, like a publish.
+//! Filters  are asked between two steps and never within one, by the [`Sieve`]; meanwhile other workspaces have their
+//!          turns. The batch is tried again with what they said, and asks for what has changed since.
 //! Cleaning what a replay leaves of its plan when it is stopped is deleted when nothing else is to do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_entity::change_log::{self, Change, ReplayChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::replay::{self, Status};
-use angarium_entity::{Database, ReplayId, Timestamp, WorkspaceId, subscription, workspace};
+use angarium_entity::{Database, EventId, ReplayId, Timestamp, WorkspaceId, subscription, workspace};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DatabaseTransaction, IntoActiveModel as _, QuerySelect as _, Statement,
 };
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::database::is_connection_lost;
 use super::match_table::{MatchTable, MatchTables};
-use super::sieve::Sieve;
+use super::sieve::{Question, Sieve};
 use super::{ingest, sql};
 use crate::actor::Hubs;
 use crate::job::Job;
 use crate::replay::{ITEMS_MAX, NewReplay, RUNNING_MAX, ReadTarget, ReplayError};
+
+use send::Outcome;
 
 mod plan;
 mod send;
@@ -41,6 +45,8 @@ const TURNS_MAX: u64 = 10_000;
 /// How often a step is tried before its replay is given up, and the pause between.
 const TRIES_MAX: u32 = 5;
 const AGAIN: Duration = Duration::from_secs(1);
+/// Replays whose filters are asked at the same time, one of a workspace at most; each holds the payloads of a batch.
+const ASKING_MAX: usize = 16;
 /// Items of stopped replays that are deleted at once.
 const CLEANED_AT_ONCE: i64 = 5_000;
 
@@ -101,8 +107,13 @@ impl Replays {
 
     /// Works for ever, to begin with on what an earlier process had begun.
     pub(crate) async fn run(self) {
+        let (answer, answers) = mpsc::unbounded_channel();
         let mut worker = Worker {
             replays: self,
+            said: HashMap::new(),
+            asking: HashMap::new(),
+            answer,
+            answers,
             tables: MatchTables::default(),
             narrowed: HashMap::new(),
             last: None,
@@ -168,8 +179,17 @@ enum Next {
     WhenWoken,
 }
 
+/// What the filters said that were asked for a replay.
+type Answer = (ReplayId, send::Said);
+
 struct Worker {
     replays: Replays,
+    /// What filters said of the front of a plan, until its batch is made.
+    said: HashMap<ReplayId, send::Said>,
+    /// Replays whose filters are being asked.
+    asking: HashMap<ReplayId, WorkspaceId>,
+    answer: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::UnboundedReceiver<Answer>,
     tables: MatchTables,
     /// The tables of replays to some subscriptions only, with the versions that they were made of.
     narrowed: HashMap<ReplayId, (i64, Arc<MatchTable>)>,
@@ -193,9 +213,21 @@ impl Worker {
             .into_tuple()
             .all(self.replays.db.read())
             .await?;
-        self.turns.retain(|id, _| running.iter().any(|(_, running, _)| running == id));
-        self.narrowed.retain(|id, _| running.iter().any(|(_, running, _)| running == id));
+        while let Ok((id, said)) = self.answers.try_recv() {
+            self.asking.remove(&id);
+            for (event, verdicts) in said {
+                self.said.entry(id).or_default().entry(event).or_default().extend(verdicts);
+            }
+        }
+        let ids: HashSet<ReplayId> = running.iter().map(|(_, id, _)| *id).collect();
+        self.turns.retain(|id, _| ids.contains(id));
+        self.narrowed.retain(|id, _| ids.contains(id));
+        self.said.retain(|id, _| ids.contains(id));
         let now = self.replays.clock.now();
+        let waits =
+            |workspace| self.asking.len() >= ASKING_MAX || self.asking.values().any(|asking| *asking == workspace);
+        // The answer wakes those that wait for it.
+        let running: Vec<_> = running.into_iter().filter(|(workspace, ..)| !waits(*workspace)).collect();
         let due = || running.iter().filter(|(_, _, at)| at.is_none_or(|at| at <= now));
         let turn_of = |id: &ReplayId| self.turns.get(id).copied().unwrap_or(0);
         let workspaces = || due().map(|(workspace, ..)| *workspace);
@@ -277,7 +309,17 @@ impl Worker {
             self.replays.end(transaction, row, Status::Failed, Some(reason)).await?;
             return Ok(());
         };
-        let batch = send::batch(&transaction, &row, &table, &self.replays.sieve, now).await?;
+        let said = self.said.entry(row.id).or_default();
+        let outcome = send::batch(&transaction, &row, &table, said, now).await?;
+        let batch = match outcome {
+            Outcome::Made(batch) => batch,
+            Outcome::Unasked(questions) => {
+                transaction.rollback().await?;
+                self.ask(&row, questions);
+                return Ok(());
+            }
+        };
+        self.said.remove(&row.id);
         let (id, workspace, count) = (row.id, row.workspace_id, batch.deliveries.len());
         let next_at = send::next_at(row.rate_per_second, count, now);
         let created = row.created_count.saturating_add(i32::try_from(count).unwrap_or(i32::MAX));
@@ -303,6 +345,21 @@ impl Worker {
             |row: &angarium_entity::delivery::Model| Some(Job::new(row, batch.events.get(&row.event_id)?.clone()));
         self.replays.hubs.deliver(batch.deliveries.iter().filter_map(job));
         Ok(())
+    }
+
+    /// Has filters asked, without waiting for it.
+    fn ask(&mut self, row: &replay::Model, questions: Vec<(EventId, Question)>) {
+        let (id, workspace) = (row.id, row.workspace_id);
+        self.asking.insert(id, workspace);
+        let (sieve, answer, wake) = (self.replays.sieve.clone(), self.answer.clone(), self.replays.wake.clone());
+        tokio::spawn(async move {
+            let (events, questions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+            // None when the server is stopping: then the replay waits for the next process.
+            let Some(verdicts) = sieve.judge(workspace, questions).await else { return };
+            // A worker that has ended needs no answer.
+            let _ = answer.send((id, events.into_iter().zip(verdicts).collect()));
+            wake.notify_one();
+        });
     }
 
     /// What the subscriptions that the replay goes to want now; none when every one that was named is deleted.

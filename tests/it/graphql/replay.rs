@@ -282,6 +282,61 @@ on_both_databases! {
         let newest: Vec<_> = list["replays"]["nodes"].as_array().expect("a list").iter().map(|node| text(&node["id"])).collect();
         assert_eq!(newest, ids.iter().rev().take(3).cloned().collect::<Vec<_>>());
         assert_eq!((&list["replays"]["totalCount"], &list["replays"]["pageInfo"]["hasNextPage"]), (&json!(5), &json!(true)));
+        let ask = "query($first: Int, $after: String, $last: Int, $before: String) { \
+            replays(first: $first, after: $after, last: $last, before: $before) { nodes { id } pageInfo { startCursor endCursor } } }";
+        let page = async |arguments: Value| {
+            let found = app.api.data(ask, arguments).await["replays"].take();
+            let nodes: Vec<_> = found["nodes"].as_array().expect("a list").iter().map(|node| text(&node["id"])).collect();
+            let places: Vec<_> = nodes.iter().map(|node| ids.iter().position(|id| id == node)).map(|place| place.expect("known")).collect();
+            (places, found["pageInfo"].clone())
+        };
+        let (places, first) = page(json!({ "first": 3 })).await;
+        assert_eq!(places, [4, 3, 2]);
+        assert_eq!(page(json!({ "first": 3, "after": first["endCursor"] })).await.0, [1, 0]);
+        let (places, last) = page(json!({ "last": 2 })).await;
+        assert_eq!(places, [1, 0]);
+        assert_eq!(page(json!({ "last": 2, "before": last["startCursor"] })).await.0, [3, 2]);
+        app.end().await;
+    }
+
+    async fn the_filters_of_today_decide_what_is_sent_again_also_when_they_change_meanwhile(app) {
+        let receiver = app.receiver().await;
+        let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "filter": "event.payload < 60" });
+        let subscribed = builder::subscribe(&app.api, input).await;
+        publish_all(&app, 0..150).await;
+        receiver.expect_requests(60).await;
+        let target = json!({ "events": { "createdAt": so_far(&app) } });
+        assert_eq!(replayed(&app, json!({ "target": target })).await, (150, 60));
+        assert_eq!(numbers(&receiver.expect_requests(120).await[60..]), Vec::from_iter(0..60));
+        let id = start(&app, json!({ "target": target, "ratePerSecond": 8 })).await;
+        receiver.expect_requests(122).await;
+        let update = "mutation($id: ID!, $input: WebhookSubscriptionUpdateInput!) { webhookSubscriptionUpdate(id: $id, input: $input) { userErrors { code } } }";
+        let changed = json!({ "id": subscribed.id, "input": { "filter": "event.payload > 145" } });
+        assert_eq!(app.api.data(update, changed).await["webhookSubscriptionUpdate"]["userErrors"], json!([]));
+        while ended_now(&app, &id).await.is_none() {
+            app.clock.advance(Duration::from_millis(250));
+        }
+        let found = ended(&app, &id).await;
+        assert_eq!((&found["status"], &found["matchedCount"], &found["createdCount"]), (&json!("COMPLETED"), &json!(150), &json!(6)));
+        assert_eq!(numbers(&receiver.expect_requests(126).await[120..]), [0, 1, 146, 147, 148, 149]);
+        app.end().await;
+    }
+
+    async fn a_message_that_asks_for_confirmation_is_not_sent_again(app) {
+        let update = "mutation($id: ID!, $input: WorkspaceUpdateInput!) { workspaceUpdate(id: $id, input: $input) { userErrors { code } } }";
+        app.api.data(update, json!({ "id": app.workspace, "input": { "subscriptionConfirmation": "LINK" } })).await;
+        let receiver = app.receiver().await;
+        app.subscribe(receiver.url()).await;
+        let message = receiver.expect_requests(1).await.remove(0);
+        app.deliveries_in("SUCCEEDED", 1).await;
+        for target in ["events", "deliveries"] {
+            let target = json!({ target: { "createdAt": so_far(&app) } });
+            assert_eq!(would_match(&app, target.clone()).await, 0);
+            assert_eq!(replayed(&app, json!({ "target": target })).await, (0, 0));
+        }
+        let input = json!({ "target": { "eventIds": [message.header("webhook-id")] } });
+        assert_eq!(problems(&app.api, CREATE, json!({ "input": input })).await, ["INVALID input.target.eventIds.0"]);
+        receiver.expect_requests(1).await;
         app.end().await;
     }
 

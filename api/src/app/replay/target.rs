@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use angarium_dispatcher::Candidates;
 use angarium_entity::delivery::Status;
+use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::{EventId, Timestamp, WorkspaceId, event, replay};
 use sea_orm::{ColumnTrait as _, DbBackend, QueryFilter as _};
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,11 @@ async fn check_events(
             None => problems.push(Problem::not_found(ErrorCode::NotFound, field.item(index))),
             Some(row) if row.test => {
                 problems.add(ErrorCode::Invalid, &field.item(index), "is a test event, which is not sent again");
+            }
+            Some(row) if row.event_type == SUBSCRIPTION_CONFIRMATION => {
+                let message =
+                    "asks an endpoint to confirm a subscription, and is not sent again; renew the subscription";
+                problems.add(ErrorCode::Invalid, &field.item(index), message);
             }
             Some(_) => {}
         }

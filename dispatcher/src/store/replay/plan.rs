@@ -3,11 +3,13 @@
 //! Steps   a step looks at [`WINDOW`] rows of an index, takes those that are meant in one statement, and moves on in the
 //!         same transaction; so neither a broad filter nor a crash makes any statement long or anything be taken twice.
 //! Bound   what was made after the replay was asked for does not belong to it, its own deliveries least of all.
-//! Left out test events, which went to one subscription for a test, and events that are gone.
+//! Left out test events, which went to one subscription for a test, messages that ask an endpoint to confirm a
+//!         subscription, whose link has been used or is over, and events that are gone.
 
 use std::collections::HashSet;
 
 use angarium_entity::delivery::{self, Trigger};
+use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::{EventId, Timestamp, event, replay, replay_item};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
 use sea_orm::{
@@ -160,8 +162,9 @@ fn meant(candidates: &Candidates, range: Range) -> SelectStatement {
     match candidates {
         Candidates::Events { meant, .. } => {
             use event::Column;
-            let no_tests = meant.clone().filter(Column::Test.eq(false));
-            no_tests.filter(range.on(Column::CreatedAt, Column::Id)).into_query()
+            let chosen =
+                meant.clone().filter(Column::Test.eq(false)).filter(Column::EventType.ne(SUBSCRIPTION_CONFIRMATION));
+            chosen.filter(range.on(Column::CreatedAt, Column::Id)).into_query()
         }
         Candidates::Deliveries { meant, .. } => {
             use delivery::Column;
@@ -170,8 +173,11 @@ fn meant(candidates: &Candidates, range: Range) -> SelectStatement {
                 .from(event::Entity)
                 .and_where(Expr::col((event::Entity, event::Column::Id)).equals((delivery::Entity, Column::EventId)))
                 .take();
-            let no_tests = meant.clone().filter(Column::Trigger.ne(Trigger::Test));
-            no_tests.filter(range.on(Column::CreatedAt, Column::Id)).filter(Expr::exists(is_there)).into_query()
+            let chosen = meant
+                .clone()
+                .filter(Column::Trigger.ne(Trigger::Test))
+                .filter(Column::EventType.ne(SUBSCRIPTION_CONFIRMATION));
+            chosen.filter(range.on(Column::CreatedAt, Column::Id)).filter(Expr::exists(is_there)).into_query()
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The front of a plan becomes deliveries: one transaction that also uses it up, so that a crash repeats and skips
-//! nothing.
+//! nothing. No filter runs within it: it is told what they said, and asks for what it was not told.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,15 +13,28 @@ use serde::Serialize;
 
 use super::super::ingest;
 use super::super::match_table::{Match, MatchTable};
-use super::super::sieve::{Question, Sieve, Verdicts};
+use super::super::sieve::{Question, Verdicts};
 use super::super::sql::{self, Field};
 
 /// Items of a batch; as many events are read at most.
 const ITEMS_AT_ONCE: u64 = 64;
+/// As many are read where few may be sent: some of them may go nowhere.
+const ITEMS_MIN: u64 = 8;
 /// Deliveries of a batch, one or two more where an item is not to be split.
 const DELIVERIES_AT_ONCE: usize = 500;
 /// Batches of a second, where a rate is given.
 const BATCHES_PER_SECOND: usize = 4;
+
+/// What filters said of the events at the front of a plan.
+pub(super) type Said = HashMap<EventId, Verdicts>;
+
+/// What became of a batch.
+pub(super) enum Outcome {
+    /// It is made.
+    Made(Batch),
+    /// Nothing was done: these filters must be asked first.
+    Unasked(Vec<(EventId, Question)>),
+}
 
 /// The deliveries of a batch, in publish order, and the events that they carry.
 pub(super) struct Batch {
@@ -49,16 +62,19 @@ pub(super) async fn batch(
     db: &impl ConnectionTrait,
     replay: &replay::Model,
     table: &MatchTable,
-    sieve: &Sieve,
+    said: &Said,
     now: Timestamp,
-) -> Result<Batch, DbErr> {
+) -> Result<Outcome, DbErr> {
     use replay_item::Column;
+    let budget = budget(replay.rate_per_second);
+    // A slow replay asks no more filters than it has use for soon.
+    let items_max = (budget as u64).clamp(ITEMS_MIN, ITEMS_AT_ONCE);
     let items = replay_item::Entity::find()
         .filter(Column::ReplayId.eq(replay.id))
         .order_by_asc(Column::EventId)
         .order_by_asc(Column::EndpointId)
         .order_by_asc(Column::SubscriptionId)
-        .limit(ITEMS_AT_ONCE)
+        .limit(items_max)
         .all(db)
         .await?;
     let ids: HashSet<EventId> = items.iter().map(|item| item.event_id).collect();
@@ -71,20 +87,15 @@ pub(super) async fn batch(
     let events: HashMap<EventId, Arc<event::Model>> =
         events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
 
-    let asked: Vec<&Arc<event::Model>> = events.values().collect();
-    let questions = asked.iter().map(|event| Question {
-        event_type: event.event_type.clone(),
-        channels: event.channels.0.clone(),
-        payload: event.payload.clone(),
-        conditions: table.unasked(&event.event_type, &event.channels.0, &Verdicts::default()),
-    });
-    let verdicts = sieve.judge(replay.workspace_id, questions.collect()).await;
-    let verdicts = verdicts.ok_or_else(|| DbErr::Custom("the server is stopping".to_owned()))?;
-    let matches =
-        asked.iter().zip(&verdicts).map(|(event, verdicts)| (event.id, matches_of(table, event, verdicts, now)));
-    let matches = matches.collect();
-    let is_all_read = (items.len() as u64) < ITEMS_AT_ONCE;
-    let taken = take(&items, &matches, table, budget(replay.rate_per_second));
+    let nothing = Verdicts::default();
+    let verdicts = |event: &event::Model| said.get(&event.id).unwrap_or(&nothing);
+    let unasked: Vec<_> = events.values().filter_map(|event| question(table, event, verdicts(event))).collect();
+    if !unasked.is_empty() {
+        return Ok(Outcome::Unasked(unasked));
+    }
+    let matches = events.values().map(|event| (event.id, matches_of(table, event, verdicts(event), now))).collect();
+    let is_all_read = (items.len() as u64) < items_max;
+    let taken = take(&items, &matches, table, budget);
     let is_last = is_all_read && taken.used == items.len() && taken.split.is_none();
     use_up(db, &items[..taken.used], taken.split, replay.id).await?;
 
@@ -101,7 +112,22 @@ pub(super) async fn batch(
     if !deliveries.is_empty() {
         sql::insert_deliveries(db, &mut deliveries).await?;
     }
-    Ok(Batch { deliveries, events, is_last })
+    Ok(Outcome::Made(Batch { deliveries, events, is_last }))
+}
+
+/// What is to be asked about an event before it can be matched, if anything.
+fn question(table: &MatchTable, event: &event::Model, said: &Verdicts) -> Option<(EventId, Question)> {
+    let conditions = table.unasked(&event.event_type, &event.channels.0, said);
+    if conditions.is_empty() {
+        return None;
+    }
+    let question = Question {
+        event_type: event.event_type.clone(),
+        channels: event.channels.0.clone(),
+        payload: event.payload.clone(),
+        conditions,
+    };
+    Some((event.id, question))
 }
 
 /// Where an event goes now, by endpoint.
