@@ -109,6 +109,44 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn endpoints_are_listed_by_their_health(app) {
+        let receivers = [
+            app.receiver().await.answer_statuses([500; 9]),
+            app.receiver().await.answer_statuses([500]),
+            app.receiver().await,
+        ];
+        let mut ids = Vec::new();
+        for receiver in &receivers {
+            ids.push(app.subscribe(receiver.url()).await.endpoint);
+        }
+        let create = "mutation { webhookEndpointCreate(input: { url: \"https://example.com\" }) { webhookEndpoint { id } } }";
+        ids.push(builder::text(&app.api.data(create, json!({})).await["webhookEndpointCreate"]["webhookEndpoint"]["id"]));
+        for n in 0..2 {
+            app.publish(json!(n)).await;
+        }
+        let all = ["FAILING", "UNSTABLE", "HEALTHY", "UNKNOWN"];
+        for (id, (status, [fails, succeeds])) in
+            ids.iter().zip(all.into_iter().zip([[true, false], [true, true], [false, true], [false, false]]))
+        {
+            let health = endpoint_with(&app, id, "status", json!(status)).await["health"].take();
+            assert_eq!((&health["status"], &health["circuit"]), (&json!(status), &json!("CLOSED")));
+            assert_eq!((health["lastFailureAt"].is_string(), health["lastSuccessAt"].is_string()), (fails, succeeds));
+        }
+        let failures = endpoint_with(&app, &ids[0], "consecutiveFailures", json!(2)).await;
+        assert_eq!((&failures["health"]["status"], &failures["status"]), (&json!("FAILING"), &json!("ACTIVE")));
+
+        let list = "query($health: [WebhookEndpointHealthStatus!]) { webhookEndpoints(where: { health: $health }, \
+            orderBy: { field: CREATED_AT, direction: ASC }) { nodes { health { status } } totalCount } }";
+        for wanted in [&all[..1], &all[1..2], &all[2..3], &all[3..], &all[..2], &all[2..], &all[..], &[]] {
+            let found = app.api.data(list, json!({ "health": wanted })).await["webhookEndpoints"].take();
+            let nodes = found["nodes"].as_array().expect("a list").iter();
+            let mut statuses: Vec<_> = nodes.map(|node| builder::text(&node["health"]["status"])).collect();
+            statuses.sort_by_key(|status| all.iter().position(|known| known == status));
+            assert_eq!((statuses, &found["totalCount"]), (wanted.iter().map(ToString::to_string).collect(), &json!(wanted.len())));
+        }
+        app.end().await;
+    }
+
     async fn whoever_resumes_an_endpoint_does_not_wait_for_a_probe(app) {
         let receiver = app.receiver().await.answer_statuses([500; 5]);
         let subscribed = app.subscribe(receiver.url()).await;
@@ -132,11 +170,14 @@ on_both_databases! {
         let subscribed = builder::subscribe(&app.api, input).await;
         app.publish(json!(1)).await;
         app.delivery_in("RETRYING").await;
+        let monitor = app.receiver().await;
+        builder::subscribe(&app.api, json!({ "eventTypes": ["angarium.endpoint.*"], "endpoint": { "url": monitor.url() } })).await;
         let before = logged(&app).await;
         app.clock.advance(Duration::from_mins(73));
         let suspended = endpoint_with(&app, &subscribed.endpoint, "status", json!("SUSPENDED")).await;
         let reason = builder::text(&suspended["statusReason"]);
         assert!(reason.contains("Every attempt since 20"), "{reason}");
+        app.delivery_in("SUCCEEDED").await;
         app.publish(json!(2)).await;
         app.delivery_in("PENDING").await;
         assert_eq!(held(&app, "PENDING").await, [json!({ "reason": "ENDPOINT_SUSPENDED", "until": null })]);
@@ -152,8 +193,11 @@ on_both_databases! {
         }
         app.clock.advance(Duration::from_mins(61));
         endpoint_with(&app, &subscribed.endpoint, "status", json!("ACTIVE")).await;
-        app.deliveries_in("SUCCEEDED", 4).await;
-        assert!(triggers(&app, "SUCCEEDED", 4).await.iter().flatten().any(|word| word == "PROBE"));
+        let told = monitor.expect_requests(2).await;
+        let told: Vec<_> = told.iter().map(|request| request.header("webhook-event-type")).collect();
+        assert_eq!(told, ["angarium.endpoint.suspended", "angarium.endpoint.recovered"]);
+        app.deliveries_in("SUCCEEDED", 6).await;
+        assert!(triggers(&app, "SUCCEEDED", 6).await.iter().flatten().any(|word| word == "PROBE"));
         assert_eq!(logged(&app).await.0, before.0 + 2, "suspended, and recovered");
         app.end().await;
     }

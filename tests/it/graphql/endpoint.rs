@@ -61,6 +61,29 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn what_ends_a_strict_line_and_a_rate_limit_are_set_changed_and_taken_back(app) {
+        let fields = "webhookEndpoint { id version ordering onExhausted rateLimitPerSecond maxInFlight } userErrors { code message field }";
+        let create = format!("mutation($input: WebhookEndpointCreateInput!) {{ webhookEndpointCreate(input: $input) {{ {fields} }} }}");
+        let update = format!("mutation($id: ID!, $input: WebhookEndpointUpdateInput!) {{ webhookEndpointUpdate(id: $id, input: $input) {{ {fields} }} }}");
+        let input = json!({ "url": "https://example.com/in", "ordering": "STRICT", "onExhausted": "PAUSE", "rateLimitPerSecond": 5 });
+        let mut endpoint = app.api.data(&create, json!({ "input": input })).await["webhookEndpointCreate"]["webhookEndpoint"].take();
+        let id = endpoint["id"].take();
+        assert_eq!(endpoint, json!({ "id": null, "version": 1, "ordering": "STRICT", "onExhausted": "PAUSE", "rateLimitPerSecond": 5, "maxInFlight": 1 }));
+        for (input, on_exhausted, limit) in [
+            (json!({ "onExhausted": "SKIP" }), "SKIP", json!(5)),
+            (json!({ "rateLimitPerSecond": 10_000, "onExhausted": "PAUSE" }), "PAUSE", json!(10_000)),
+            (json!({ "rateLimitPerSecond": null, "onExhausted": null }), "SKIP", json!(null)),
+        ] {
+            let changed = app.api.data(&update, json!({ "id": id, "input": input })).await["webhookEndpointUpdate"].take();
+            assert_eq!(changed["userErrors"], json!([]), "{input}");
+            let changed = &changed["webhookEndpoint"];
+            assert_eq!((&changed["onExhausted"], &changed["rateLimitPerSecond"]), (&json!(on_exhausted), &limit), "{input}");
+        }
+        let wrong = json!({ "id": id, "input": { "rateLimitPerSecond": 0 } });
+        assert_eq!(problems(&app.api, &update, wrong).await, ["INVALID input.rateLimitPerSecond"]);
+        app.end().await;
+    }
+
     async fn each_wrong_change_of_an_endpoint_is_refused_and_changes_nothing(app) {
         let id = lonely(&app, "https://example.com/in").await;
         for (input, told) in [

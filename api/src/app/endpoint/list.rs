@@ -1,10 +1,10 @@
 //! Lists of endpoints.
 
 use angarium_entity::endpoint::{self, Column, Entity, Status};
-use angarium_entity::{EndpointId, WorkspaceId, subscription};
+use angarium_entity::{EndpointId, WorkspaceId, endpoint_health, subscription};
 use async_graphql::Enum;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait as _, Iterable as _, QueryFilter, QuerySelect, QueryTrait, Select};
 use uuid::Uuid;
 
 use crate::app::AppError;
@@ -38,6 +38,8 @@ pub struct Filter {
     pub created_at: TimeRange,
     /// One of these.
     pub ids: Option<Vec<EndpointId>>,
+    /// One of these; those without an attempt are unknown.
+    pub health: Option<Vec<endpoint_health::Status>>,
     /// Text in name, description or URL.
     pub search: Option<String>,
 }
@@ -82,6 +84,9 @@ impl Filter {
         if let Some(ids) = &self.ids {
             select = select.filter(Column::Id.is_in(ids.iter().copied()));
         }
+        if let Some(health) = &self.health {
+            select = select.filter(has_health(workspace, health));
+        }
         if let Some(text) = &self.search {
             select = select.filter(search(text, &[Column::Name, Column::Description, Column::Url])?);
         }
@@ -94,6 +99,21 @@ impl Filter {
     /// [`AppError::BadInput`] for a search that is too short.
     pub fn check(&self) -> Result<(), AppError> {
         self.search.as_deref().map(|text| search::<Column>(text, &[])).transpose().map(drop)
+    }
+}
+
+/// Whether the health of an endpoint is one of these. Nothing is known of one that has no row.
+fn has_health(workspace: WorkspaceId, health: &[endpoint_health::Status]) -> Expr {
+    let with = |statuses: Vec<endpoint_health::Status>| {
+        let rows = endpoint_health::Entity::find().select_only().column(endpoint_health::Column::EndpointId);
+        let own = rows.filter(endpoint_health::Column::WorkspaceId.eq(workspace));
+        own.filter(endpoint_health::Column::Status.is_in(statuses)).into_query()
+    };
+    if health.contains(&endpoint_health::Status::Unknown) {
+        let others = endpoint_health::Status::iter().filter(|status| !health.contains(status));
+        Column::Id.not_in_subquery(with(others.collect()))
+    } else {
+        Column::Id.in_subquery(with(health.to_vec()))
     }
 }
 

@@ -6,7 +6,9 @@ use crate::app::filter::bounded;
 use crate::app::subscription::Status;
 use crate::app::{AppError, delivery, endpoint, event, event_type, subscription};
 use crate::graphql::node::{parse, parse_all};
-use crate::graphql::object::enums::{DeliveryStatus, DeliveryTrigger, WebhookEndpointStatus};
+use crate::graphql::object::enums::{
+    DeliveryStatus, DeliveryTrigger, WebhookEndpointHealthStatus, WebhookEndpointStatus,
+};
 use crate::graphql::page::DateTimeRange;
 use crate::graphql::scalar::{EventTypeName, EventTypePattern};
 
@@ -74,6 +76,8 @@ pub(crate) struct WebhookEndpointWhere {
     created_at: Option<DateTimeRange>,
     /// One of these IDs, at most 100.
     ids: Option<Vec<ID>>,
+    /// One of these health summaries.
+    health: Option<Vec<WebhookEndpointHealthStatus>>,
     /// Text in name, description or URL, at least 3 characters, in any case.
     search: Option<String>,
 }
@@ -88,6 +92,7 @@ impl WebhookEndpointWhere {
             url: self.url,
             created_at: DateTimeRange::parse(self.created_at.as_ref())?,
             ids: many(self.ids)?,
+            health: remote(bounded("health", self.health)?),
             search: self.search,
         })
     }
