@@ -58,6 +58,7 @@ impl Server {
             event_types: Arc::default(),
             known_keys: Arc::default(),
             admin_key_hash: None,
+            public_url: "http://localhost".into(),
         };
         let draft = app::workspace::Draft::named("Acme");
         let workspace = app::workspace::check(draft, state.now()).expect("the draft is right");

@@ -27,7 +27,7 @@ pub(crate) struct WebhookEndpointSecretRotate;
 impl WebhookEndpointSecretRotate {
     /// Replace the signing secret, not the scheme. The new secret is returned only here; the old one keeps signing during
     /// the overlap, so that a request carries a signature of each. Requests of the schemes GITHUB and SHOPIFY have room
-    /// for one: the old secret signs alone until the overlap ends, and then the new one. At most 8 secrets are valid at
+    /// for one, so the old secret signs alone until the overlap ends, and then the new one. At most 8 secrets are valid at
     /// once. Needs WEBHOOK_SUBSCRIBE.
     async fn webhook_endpoint_secret_rotate(
         &self,
