@@ -16,6 +16,8 @@ pub struct NewEvent {
     pub payload: String,
     /// Channels that it belongs to.
     pub channels: Vec<String>,
+    /// The version of the catalogue that the payload was checked by.
+    pub catalogue_version: i64,
     /// When it happened; defaults to now.
     pub occurred_at: Option<Timestamp>,
     /// Makes the publish safe to repeat.
@@ -57,6 +59,9 @@ pub enum PublishError {
     /// The key was used with this event, which was deleted since.
     #[error("the idempotency key was used with an event that was deleted since")]
     EventGone,
+    /// The catalogue has changed since the payload was checked; check it again.
+    #[error("the catalogue has changed")]
+    CatalogueChanged,
     /// There is no such workspace.
     #[error("the workspace does not exist")]
     UnknownWorkspace,

@@ -26,6 +26,8 @@ pub struct Model {
     pub description: Option<String>,
     /// An example payload, as its text.
     pub sample_payload: Option<String>,
+    /// JSON Schema that payloads must satisfy, as its text.
+    pub schema: Option<String>,
     /// When it was archived; null while it can be subscribed to.
     pub archived_at: Option<Timestamp>,
     /// When it was made.

@@ -1,6 +1,8 @@
 //! What is fixed or shared for the whole installation. One row.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::{ConnectionTrait, QuerySelect as _};
 
 use crate::Timestamp;
 
@@ -13,6 +15,9 @@ pub struct Model {
     pub id: i16,
     /// Number of shards that endpoints hash into; fixed at install.
     pub shard_count: i32,
+    /// Grows in the transaction of every change to what payloads must satisfy. A publish compares it with the version
+    /// that its payload was checked by.
+    pub catalogue_version: i64,
     /// When the schema was made.
     pub created_at: Timestamp,
 }
@@ -22,3 +27,24 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Grows `catalogue_version`; call it in the transaction of the change.
+///
+/// # Errors
+/// Those of the database.
+pub async fn bump_catalogue_version(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::CatalogueVersion, Expr::col(Column::CatalogueVersion).add(1))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// The present `catalogue_version`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn catalogue_version(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let found = Entity::find().select_only().column(Column::CatalogueVersion).into_tuple().one(db).await?;
+    found.ok_or_else(|| DbErr::RecordNotFound("the installation has no row".to_owned()))
+}

@@ -33,6 +33,7 @@ pub mod id;
 pub mod idempotency_key;
 pub mod installation;
 pub mod json;
+pub mod json_schema;
 pub mod node;
 pub mod replay;
 pub mod replay_item;

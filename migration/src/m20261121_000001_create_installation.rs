@@ -12,7 +12,12 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut one_row_id = ColumnDef::new(Alias::new("id"));
         one_row_id.small_integer().not_null().primary_key();
-        manager.create_table(table("installation", [one_row_id, int("shard_count"), big("created_at")])).await?;
+        manager
+            .create_table(table(
+                "installation",
+                [one_row_id, int("shard_count"), big("catalogue_version"), big("created_at")],
+            ))
+            .await?;
         let mut shard_id = int("id");
         shard_id.primary_key();
         manager

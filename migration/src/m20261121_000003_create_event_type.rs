@@ -19,6 +19,7 @@ impl MigrationTrait for Migration {
                     text_null("service"),
                     text_null("description"),
                     text_null("sample_payload"),
+                    text_null("schema"),
                     big_null("archived_at"),
                     big("created_at"),
                     big("updated_at"),

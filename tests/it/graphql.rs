@@ -3,6 +3,7 @@
 mod administration;
 mod deletion;
 mod endpoint;
+mod event_type;
 mod filter;
 mod header;
 mod input;

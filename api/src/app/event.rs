@@ -14,7 +14,8 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::{self, WorkspaceRef};
-use super::{AppError, Path, Problem, Problems, Refusal};
+use super::{AppError, Path, Problem, Problems, Refusal, event_type};
+use crate::app::event_type::Catalogue;
 use crate::{AppState, Caller};
 
 mod list;
@@ -23,6 +24,10 @@ pub use list::{Filter, Sort};
 
 /// How far ahead an event can be published.
 pub const DELIVER_AHEAD_MAX: Duration = Duration::from_hours(30 * 24);
+/// How often an event is checked again because the catalogue has changed meanwhile.
+const CHECKS_MAX: usize = 8;
+/// Events of a batch that are checked before others get their turn on the thread.
+const CHECKED_AT_ONCE: usize = 16;
 const CANCELED: &str = "The deliveries of the event were canceled by a caller.";
 
 /// Kinds of problem with event input. New values may be added.
@@ -41,6 +46,8 @@ pub enum ErrorCode {
     Invalid,
     /// No such object in this workspace.
     NotFound,
+    /// The payload does not satisfy the schema of the event type.
+    PayloadInvalid,
     /// The payload is too large.
     PayloadTooLarge,
     /// Event types of `angarium.*` are published by the server only.
@@ -88,11 +95,20 @@ pub type Outcome = Result<Published, Vec<Problem<ErrorCode>>>;
 pub async fn publish(state: &AppState, caller: &Caller, draft: Draft) -> Result<Published, Refusal<ErrorCode>> {
     caller.require(Scope::EventPublish)?;
     let field = Path::argument("input");
-    let unknown = state.event_types.unknown_of(state.db.read(), [draft.event_type.as_str()]).await?;
-    let is_known = unknown.is_empty();
-    let new = check(state, caller, draft, &field, is_known).await?.map_err(Refusal::Problems)?;
-    let published = state.dispatcher.publish(new).await;
-    settle(published, &field)?.map_err(Refusal::Problems)
+    for _ in 0..CHECKS_MAX {
+        let catalogue = state.event_types.look_up(state.db.read(), [draft.event_type.as_str()]).await?;
+        let checked = check(state, caller, draft.clone(), &field, &catalogue).await?;
+        if is_invalid(&checked) && !state.event_types.is_current(state.db.read(), &catalogue).await? {
+            state.event_types.forget();
+            continue;
+        }
+        let new = checked.map_err(Refusal::Problems)?;
+        match state.dispatcher.publish(new).await {
+            Err(PublishError::CatalogueChanged) => state.event_types.forget(),
+            published => return settle(published, &field)?.map_err(Refusal::Problems),
+        }
+    }
+    Err(catalogue_restless().into())
 }
 
 /// Publishes events together. Each is taken or refused on its own; the outcomes have the order of the drafts.
@@ -111,20 +127,46 @@ pub async fn publish_batch(
         let message = format!("holds more than {batch_max} events");
         return Err(Problem { code: ErrorCode::TooMany, message, field: inputs }.into());
     }
-    let unknown: std::collections::HashSet<String> = state
-        .event_types
-        .unknown_of(state.db.read(), drafts.iter().map(|draft| draft.event_type.as_str()))
-        .await?
-        .into_iter()
-        .map(ToOwned::to_owned)
-        .collect();
-    let mut checked = Vec::with_capacity(drafts.len());
-    for (index, draft) in drafts.into_iter().enumerate() {
-        let is_known = !unknown.contains(&draft.event_type);
-        checked.push(check(state, caller, draft, &inputs.item(index), is_known).await?);
+    for _ in 0..CHECKS_MAX {
+        let names = drafts.iter().map(|draft| draft.event_type.as_str());
+        let catalogue = state.event_types.look_up(state.db.read(), names).await?;
+        let mut checked = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.iter().enumerate() {
+            checked.push(check(state, caller, draft.clone(), &inputs.item(index), &catalogue).await?);
+            if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let is_any_invalid = checked.iter().any(is_invalid);
+        if is_any_invalid && !state.event_types.is_current(state.db.read(), &catalogue).await? {
+            state.event_types.forget();
+            continue;
+        }
+        let new = checked.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
+        let published = state.dispatcher.publish_batch(new).await;
+        // They were checked by one version, so that none of them is published then.
+        if published.iter().any(|result| matches!(result, Err(PublishError::CatalogueChanged))) {
+            state.event_types.forget();
+            continue;
+        }
+        return settle_batch(checked, published, &inputs);
     }
-    let new = checked.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
-    let mut published = state.dispatcher.publish_batch(new).await.into_iter();
+    Err(catalogue_restless().into())
+}
+
+/// Whether a schema forbids the payload.
+fn is_invalid(checked: &Result<NewEvent, Vec<Problem<ErrorCode>>>) -> bool {
+    let Err(problems) = checked else { return false };
+    problems.iter().any(|problem| problem.code == ErrorCode::PayloadInvalid)
+}
+
+/// The outcomes of a batch, of which the dispatcher has seen those that passed the checks.
+fn settle_batch(
+    checked: Vec<Result<NewEvent, Vec<Problem<ErrorCode>>>>,
+    published: Vec<Result<Published, PublishError>>,
+    inputs: &Path,
+) -> Result<Vec<Outcome>, Refusal<ErrorCode>> {
+    let mut published = published.into_iter();
     checked
         .into_iter()
         .enumerate()
@@ -144,13 +186,17 @@ async fn check(
     caller: &Caller,
     draft: Draft,
     field: &Path,
-    is_known: bool,
+    catalogue: &Catalogue,
 ) -> Result<Result<NewEvent, Vec<Problem<ErrorCode>>>, AppError> {
     let mut problems = Problems::default();
-    check_type(&field.at("eventType"), &draft.event_type, is_known, &mut problems);
+    let schema = catalogue.schema(&draft.event_type);
+    check_type(&field.at("eventType"), &draft.event_type, schema.is_some(), &mut problems);
     if draft.payload.len() > PAYLOAD_BYTES_MAX {
         let message = format!("has {} bytes; at most {PAYLOAD_BYTES_MAX} are taken", draft.payload.len());
         problems.add(ErrorCode::PayloadTooLarge, &field.at("payload"), message);
+    } else if let Some(Some(schema)) = schema {
+        let found = event_type::violations(schema, &draft.payload).await;
+        event_type::tell(ErrorCode::PayloadInvalid, &field.at("payload"), found, &mut problems);
     }
     let channels = check_channels(&field.at("channels"), draft.channels, &mut problems);
     let occurred_at = check_instant(&field.at("occurredAt"), draft.occurred_at, &mut problems);
@@ -169,6 +215,7 @@ async fn check(
         event_type: draft.event_type,
         payload: draft.payload,
         channels,
+        catalogue_version: catalogue.version,
         occurred_at,
         idempotency_key,
         deliver_at,
@@ -235,6 +282,10 @@ fn settle(answer: Result<Published, PublishError>, field: &Path) -> Result<Outco
         Err(PublishError::UnknownWorkspace) => refused(ErrorCode::NotFound, field.at("workspace"), "does not exist"),
         Err(error) => Err(unpublished(error)),
     }
+}
+
+fn catalogue_restless() -> AppError {
+    AppError::Inconsistent(format!("the catalogue changed {CHECKS_MAX} times while an event was being published"))
 }
 
 /// Why an event was not published, where its caller is not to blame.

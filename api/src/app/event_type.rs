@@ -1,17 +1,16 @@
 //! The catalogue of event types.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use angarium_entity::EventTypeId;
 use angarium_entity::api_key::Scope;
 use angarium_entity::event::PAYLOAD_BYTES_MAX;
 use angarium_entity::event_type::{self, NAME_LEN_MAX, RESERVED_PREFIX, is_reserved, is_valid_name};
+use angarium_entity::json_schema::{Fault, PayloadSchema, SCHEMA_BYTES_MAX};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
@@ -19,8 +18,10 @@ use super::problem::CommonCode;
 use super::{AppError, Path, Problems, Refusal, filter};
 use crate::{AppState, Caller};
 
+mod known;
 mod update;
 
+pub use known::{Catalogue, KnownEventTypes, violations};
 pub use update::{Patch, archive, update};
 
 /// Most characters of a description, here and of endpoints and subscriptions.
@@ -40,9 +41,13 @@ pub enum ErrorCode {
     NotFound,
     /// Names under `angarium.` are the server's.
     Reserved,
+    /// The sample payload does not satisfy the schema.
+    SampleMismatch,
+    /// The JSON Schema is not valid.
+    SchemaInvalid,
     /// The value must be unique and is in use.
     Taken,
-    /// The sample is too large.
+    /// The schema or sample is too large.
     TooLarge,
     /// The value is too long.
     TooLong,
@@ -65,6 +70,8 @@ pub struct Draft {
     pub description: Option<String>,
     /// An example payload, as JSON text.
     pub sample_payload: Option<String>,
+    /// JSON Schema of payloads, as JSON text.
+    pub schema: Option<String>,
 }
 
 /// Adds an event type to the catalogue.
@@ -79,6 +86,13 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<e
     let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
     let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
     check_sample(&input.at("samplePayload"), draft.sample_payload.as_deref(), &mut problems);
+    if let Some(text) = &draft.schema
+        && let Some(schema) = check_schema(state, &input.at("schema"), text, &mut problems).await?
+        && let Some(sample) = draft.sample_payload.as_deref().filter(|sample| sample.len() <= PAYLOAD_BYTES_MAX)
+    {
+        let found = violations(&schema, sample).await;
+        tell(ErrorCode::SampleMismatch, &input.at("samplePayload"), found, &mut problems);
+    }
     let name = problems.unless_any(name).map_err(Refusal::Problems)?;
     let now = state.now();
     let row = event_type::Model {
@@ -87,6 +101,7 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<e
         service,
         description,
         sample_payload: draft.sample_payload,
+        schema: draft.schema,
         archived_at: None,
         created_at: now,
         updated_at: now,
@@ -105,6 +120,33 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<e
 fn check_sample(field: &Path, sample: Option<&str>, problems: &mut Problems<ErrorCode>) {
     if sample.is_some_and(|sample| sample.len() > PAYLOAD_BYTES_MAX) {
         problems.add(ErrorCode::TooLarge, field, format!("is larger than {PAYLOAD_BYTES_MAX} bytes"));
+    }
+}
+
+/// Compiles a schema, or tells what is wrong with it.
+async fn check_schema(
+    state: &AppState,
+    field: &Path,
+    text: &str,
+    problems: &mut Problems<ErrorCode>,
+) -> Result<Option<Arc<PayloadSchema>>, AppError> {
+    if text.len() > SCHEMA_BYTES_MAX {
+        problems.add(ErrorCode::TooLarge, field, format!("is larger than {SCHEMA_BYTES_MAX} bytes"));
+        return Ok(None);
+    }
+    Ok(match state.event_types.compile(text.to_owned()).await? {
+        Ok(schema) => Some(schema),
+        Err(faults) => {
+            tell(ErrorCode::SchemaInvalid, field, faults, problems);
+            None
+        }
+    })
+}
+
+/// Tells what is wrong with a document, each with its place in there.
+pub(super) fn tell<C: Copy>(code: C, field: &Path, faults: Vec<Fault>, problems: &mut Problems<C>) {
+    for fault in faults {
+        problems.add(code, &field.down(fault.steps), fault.message);
     }
 }
 
@@ -210,33 +252,5 @@ impl Listed for event_type::Entity {
 
     fn id(row: &event_type::Model) -> Uuid {
         row.id.uuid()
-    }
-}
-
-/// Names that were seen in the catalogue. Types are never deleted, so what was seen once stays true; what was not seen
-/// is asked for.
-#[derive(Debug, Default)]
-pub struct KnownEventTypes(RwLock<HashSet<String>>);
-
-impl KnownEventTypes {
-    /// Those of `names` that are not in the catalogue.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn unknown_of<'a>(
-        &self,
-        db: &DatabaseConnection,
-        names: impl IntoIterator<Item = &'a str> + Send,
-    ) -> Result<HashSet<&'a str>, DbErr> {
-        let mut missing: HashSet<&str> = {
-            let seen = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            names.into_iter().filter(|name| !seen.contains(*name)).collect()
-        };
-        if !missing.is_empty() {
-            let found = find_all(db, missing.iter().copied()).await?;
-            missing.retain(|name| !found.contains_key(*name));
-            self.0.write().unwrap_or_else(PoisonError::into_inner).extend(found.into_keys());
-        }
-        Ok(missing)
     }
 }

@@ -24,6 +24,14 @@ impl Path {
         self.at(&index.to_string())
     }
 
+    /// Several steps down.
+    #[must_use]
+    pub fn down(&self, steps: impl IntoIterator<Item = String>) -> Self {
+        let mut path = self.clone();
+        path.0.extend(steps);
+        path
+    }
+
     /// The steps.
     pub fn into_steps(self) -> Vec<String> {
         self.0

@@ -66,6 +66,8 @@ pub enum ErrorCode {
     LimitReached,
     /// No such object in this workspace.
     NotFound,
+    /// The payload does not satisfy the schema of the event type.
+    PayloadInvalid,
     /// The retry policy is out of bounds.
     RetryPolicyInvalid,
     /// The secret is too short.

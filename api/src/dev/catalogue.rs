@@ -71,6 +71,7 @@ pub(super) async fn fill(db: &Database, now: Timestamp) -> Result<(), DbErr> {
             service: Some(service.to_owned()),
             description: Some(description.to_owned()),
             sample_payload: Some(sample.to_owned()),
+            schema: None,
             archived_at: None,
             created_at: now,
             updated_at: now,

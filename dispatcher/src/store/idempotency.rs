@@ -29,19 +29,22 @@ pub(crate) enum Claim {
 
 type Key<'a> = (WorkspaceId, &'a str);
 
-/// Claims the keys of a group for the events that are about to be inserted under `ids`.
+/// Claims the keys of a group for the events that are about to be inserted under `ids`: those that were checked by the
+/// present version of the catalogue. The others are not published, and take no key.
 ///
 /// A concurrent claim of the same key on another node waits here until that transaction ends.
 pub(crate) async fn claim(
     db: &impl ConnectionTrait,
     news: &[&NewEvent],
     ids: &[EventId],
+    catalogue_version: Option<i64>,
     now: Timestamp,
 ) -> Result<Vec<Claim>, DbErr> {
     let mut claims = vec![Claim::Fresh; news.len()];
     let mut first_of: HashMap<Key, (usize, [u8; 32])> = HashMap::new();
     for (place, new) in news.iter().enumerate() {
-        let Some(key) = new.idempotency_key.as_deref() else { continue };
+        let is_current = catalogue_version == Some(new.catalogue_version);
+        let Some(key) = new.idempotency_key.as_deref().filter(|_| is_current) else { continue };
         let fingerprint = fingerprint(new);
         match first_of.entry((new.workspace_id, key)) {
             Entry::Vacant(vacant) => {

@@ -173,11 +173,11 @@ impl Committer {
         let now = self.clock.now();
         let transaction = self.begin().await?;
         let all: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
-        let tables = self.tables.get(&transaction, workspaces(&all)).await?;
+        let (tables, catalogue_version) = self.tables.with_catalogue(&transaction, workspaces(&all)).await?;
         let Some((group, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
         let news: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
         let ids: Vec<EventId> = news.iter().map(|_| EventId::new(now)).collect();
-        let claims = idempotency::claim(&transaction, &news, &ids, now).await?;
+        let claims = idempotency::claim(&transaction, &news, &ids, catalogue_version, now).await?;
 
         let mut rows: Vec<Arc<event::Model>> = Vec::with_capacity(news.len());
         let mut deliveries: Vec<delivery::Model> = Vec::new();
@@ -187,6 +187,10 @@ impl Committer {
                 outcomes.push(Err(PublishError::UnknownWorkspace));
                 continue;
             };
+            if catalogue_version != Some(new.catalogue_version) {
+                outcomes.push(Err(PublishError::CatalogueChanged));
+                continue;
+            }
             let event = match claim {
                 Claim::Fresh => Arc::new(row(new, id, now)),
                 Claim::Repeats(event) => {

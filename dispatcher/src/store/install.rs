@@ -15,7 +15,12 @@ pub(crate) async fn install(db: &Database, now: Timestamp) -> Result<installatio
         return Ok(found);
     }
     let transaction = db.begin().await?;
-    let row = installation::ActiveModel { id: Set(1), shard_count: Set(shard::COUNT), created_at: Set(now) };
+    let row = installation::ActiveModel {
+        id: Set(1),
+        shard_count: Set(shard::COUNT),
+        catalogue_version: Set(0),
+        created_at: Set(now),
+    };
     let fresh = installation::Entity::insert(row)
         .on_conflict(OnConflict::column(installation::Column::Id).do_nothing().to_owned())
         .exec_without_returning(&transaction)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use angarium_entity::subscription::event_filter::EventFilter;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use serde::Serialize;
 
 use super::sieve::{Condition, Verdicts};
@@ -151,8 +151,18 @@ impl MatchTables {
         db: &impl ConnectionTrait,
         workspaces: impl IntoIterator<Item = WorkspaceId>,
     ) -> Result<HashMap<WorkspaceId, Arc<MatchTable>>, DbErr> {
-        let mut tables = HashMap::new();
-        for (workspace, version) in versions(db, workspaces).await? {
+        Ok(self.with_catalogue(db, workspaces).await?.0)
+    }
+
+    /// The same, and the version of the catalogue, if there is any workspace.
+    pub(crate) async fn with_catalogue(
+        &self,
+        db: &impl ConnectionTrait,
+        workspaces: impl IntoIterator<Item = WorkspaceId>,
+    ) -> Result<(HashMap<WorkspaceId, Arc<MatchTable>>, Option<i64>), DbErr> {
+        let (mut tables, mut catalogue_version) = (HashMap::new(), None);
+        for (workspace, version, of_catalogue) in versions(db, workspaces).await? {
+            catalogue_version = Some(of_catalogue);
             let table = match self.latest(workspace) {
                 Some(known) if known.version == version => known,
                 former => {
@@ -167,7 +177,7 @@ impl MatchTables {
             };
             tables.insert(workspace, table);
         }
-        Ok(tables)
+        Ok((tables, catalogue_version))
     }
 
     /// The table that was used last, which may be older than what is stored.
@@ -183,7 +193,7 @@ impl MatchTables {
 async fn versions(
     db: &impl ConnectionTrait,
     workspaces: impl IntoIterator<Item = WorkspaceId>,
-) -> Result<Vec<(WorkspaceId, i64)>, DbErr> {
+) -> Result<Vec<(WorkspaceId, i64, i64)>, DbErr> {
     #[derive(Serialize)]
     struct Row {
         id: String,
@@ -191,10 +201,16 @@ async fn versions(
     let batch: Vec<_> = workspaces.into_iter().map(|id| Row { id: sql::hex(id.0) }).collect();
     let backend = db.get_database_backend();
     let source = sql::rows(backend, &[sql::uuid("id")]);
-    let text = format!("SELECT id, config_version FROM workspace WHERE id IN (SELECT id FROM {source} AS wanted)");
+    let text = format!(
+        "SELECT workspace.id, config_version, catalogue_version FROM workspace CROSS JOIN installation \
+         WHERE workspace.id IN (SELECT id FROM {source} AS wanted)"
+    );
     let statement: Statement = sql::statement(backend, &text, &batch, []);
     let found = db.query_all_raw(statement).await?;
-    found.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "config_version")?))).collect()
+    let read = |row: &QueryResult| {
+        Ok((row.try_get("", "id")?, row.try_get("", "config_version")?, row.try_get("", "catalogue_version")?))
+    };
+    found.iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _};
 
 use super::ErrorCode;
 use crate::app::reach::{Reach, within};
-use crate::app::{Path, Problem, Refusal, event as events, event_type};
+use crate::app::{AppError, Path, Problem, Problems, Refusal, event as events, event_type};
 use crate::{AppState, Caller};
 
 /// Sends a test event to one subscription: past filter, line and pause, once. Without a type it is the first that the
@@ -63,12 +63,22 @@ pub async fn send_test(
         let message = format!("is longer than {PAYLOAD_BYTES_MAX} bytes");
         return Err(refused(ErrorCode::TooLong, &message, "payload"));
     }
+    let payload = payload.or(found.sample_payload).unwrap_or_else(|| "{}".to_owned());
+    if let Some(text) = found.schema {
+        let schema = state.event_types.compile(text).await?.map_err(|_| {
+            AppError::Inconsistent(format!("the stored schema of the event type `{}` does not compile", found.name))
+        })?;
+        let mut problems = Problems::default();
+        let violations = event_type::violations(&schema, &payload).await;
+        event_type::tell(ErrorCode::PayloadInvalid, &Path::argument("payload"), violations, &mut problems);
+        problems.unless_any(Some(())).map_err(Refusal::Problems)?;
+    }
     let test = NewTest {
         workspace_id: row.workspace_id,
         subscription_id: row.id,
         endpoint_id: row.endpoint_id,
         event_type: found.name,
-        payload: payload.or(found.sample_payload).unwrap_or_else(|| "{}".to_owned()),
+        payload,
     };
     let (event, delivery) = state.dispatcher.test(test).await.map_err(events::unpublished)?;
     Ok((Arc::unwrap_or_clone(event), delivery))

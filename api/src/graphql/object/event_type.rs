@@ -48,6 +48,12 @@ impl EventType {
         self.0.sample_payload.clone().map(Json)
     }
 
+    /// JSON Schema (2020-12) that published payloads must satisfy, as it was given. `format` says what a text is and is
+    /// not checked.
+    async fn schema(&self) -> Option<Json> {
+        self.0.schema.clone().map(Json)
+    }
+
     /// The service that emits the event, such as `channels`.
     async fn service(&self) -> Option<&str> {
         self.0.service.as_deref()

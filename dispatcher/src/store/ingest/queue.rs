@@ -205,6 +205,7 @@ mod tests {
 
     fn request(workspace_id: WorkspaceId, events: usize) -> Request {
         let event = NewEvent {
+            catalogue_version: 0,
             workspace_id,
             event_type: "x".to_owned(),
             payload: "{}".to_owned(),

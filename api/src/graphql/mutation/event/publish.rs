@@ -23,7 +23,7 @@ pub(crate) struct EventPublishInput {
     idempotency_key: Option<String>,
     /// When the event happened; defaults to now.
     occurred_at: Option<DateTime>,
-    /// Payload, at most 256 KiB. Key order and every digit of a number are kept.
+    /// Payload, at most 256 KiB. It must satisfy the schema of its event type, if that has one. Key order and every digit of a number are kept.
     payload: Json,
     /// Channels the event belongs to, at most 5 of at most 128 characters.
     #[graphql(default)]

@@ -18,6 +18,10 @@ pub(crate) struct EventTypeCreateInput {
     name: EventTypeName,
     /// An example payload, at most 256 KiB.
     sample_payload: Option<Json>,
+    /// JSON Schema (2020-12) that the sample and every published payload must satisfy, at most 64 KiB and 1000 schemas
+    /// in all. References lead to its own parts only, patterns must run in linear time (no look-around, no
+    /// back-references), and `format` is not checked.
+    schema: Option<Json>,
     /// The service that emits the event, at most 128 characters.
     service: Option<String>,
 }
@@ -29,6 +33,7 @@ impl From<EventTypeCreateInput> for Draft {
             service: input.service,
             description: input.description,
             sample_payload: input.sample_payload.map(|json| json.0),
+            schema: input.schema.map(|json| json.0),
         }
     }
 }

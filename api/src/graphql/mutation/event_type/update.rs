@@ -17,6 +17,9 @@ pub(crate) struct EventTypeUpdateInput {
     description: MaybeUndefined<String>,
     /// An example payload, at most 256 KiB.
     sample_payload: MaybeUndefined<Json>,
+    /// JSON Schema (2020-12) that the sample and every later payload must satisfy; see `EventTypeCreateInput`. It holds
+    /// from the next publish on.
+    schema: MaybeUndefined<Json>,
     /// The service that emits the event, at most 128 characters.
     service: MaybeUndefined<String>,
 }
@@ -27,6 +30,7 @@ impl From<EventTypeUpdateInput> for Patch {
             service: input.service.into(),
             description: input.description.into(),
             sample_payload: Change::from(input.sample_payload).map(|json| json.0),
+            schema: Change::from(input.schema).map(|json| json.0),
         }
     }
 }

@@ -37,7 +37,7 @@ impl WebhookSubscriptionTest {
         )]
         event_type: Option<EventTypeName>,
         #[graphql(
-            desc = "Payload to send, at most 256 KiB; defaults to the sample payload of the event type, or else `{}`."
+            desc = "Payload to send, at most 256 KiB, by the schema of its event type; defaults to the sample payload of the event type, or else `{}`."
         )]
         payload: Option<Json>,
     ) -> Option<Result<WebhookSubscriptionTestPayload>> {
