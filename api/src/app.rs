@@ -8,6 +8,7 @@
 
 pub mod api_key;
 pub mod change;
+pub mod creation;
 pub mod delivery;
 pub mod duration;
 pub mod endpoint;

@@ -132,6 +132,7 @@ impl Dispatcher {
             notices: notices.clone(),
         };
         let tasks = vec![
+            tokio::spawn(crate::store::forget::run(db.clone(), clock.clone())).abort_handle(),
             tokio::spawn(canceler.finish(clock.now())).abort_handle(),
             supervise("the eraser", eraser.clone().run()).abort_handle(),
             supervise("the replays", replays.clone().run()).abort_handle(),

@@ -11,6 +11,7 @@ pub(crate) mod confirmation;
 pub(crate) mod database;
 pub(crate) mod erase;
 pub(crate) mod expiry;
+pub(crate) mod forget;
 pub(crate) mod idempotency;
 pub(crate) mod ingest;
 pub(crate) mod install;

@@ -21,6 +21,7 @@ pub mod attempt;
 pub mod change_log;
 pub mod clock;
 pub mod confirmation;
+pub mod creation_key;
 pub mod database;
 pub mod delivery;
 pub mod endpoint;

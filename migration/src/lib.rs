@@ -22,6 +22,7 @@ mod m20261121_000006_create_event;
 mod m20261121_000007_create_delivery;
 mod m20261121_000008_create_replay;
 mod m20261121_000009_create_change_log;
+mod m20261121_000010_create_creation_key;
 mod m20261121_000021_create_event_deletion;
 
 /// Any number that nobody else locks; the letters of `angarium`.
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_create_delivery::Migration),
             Box::new(m20261121_000008_create_replay::Migration),
             Box::new(m20261121_000009_create_change_log::Migration),
+            Box::new(m20261121_000010_create_creation_key::Migration),
             Box::new(m20261121_000021_create_event_deletion::Migration),
         ]
     }

@@ -1,6 +1,7 @@
 //! The API.
 
 mod administration;
+mod creation;
 mod deletion;
 mod endpoint;
 mod event_type;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
+use angarium_entity::creation_key::Object;
 use angarium_entity::endpoint::{
     self, BodyFormat, IN_FLIGHT_MAX, Ordering, RATE_LIMIT_MAX, RequestHeader, RequestHeaders, SignatureScheme, Status,
     StrictExhaustion, TIMEOUT_RANGE,
@@ -13,6 +14,7 @@ use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspa
 use async_graphql::Enum;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 
+use super::creation::{self, Claim, Earlier, ShownSecret};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::NAME_LEN_MAX;
@@ -51,6 +53,8 @@ pub enum ErrorCode {
     DeliveriesWaiting,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
+    /// The idempotency key was used with another input.
+    IdempotencyMismatch,
     /// The value is malformed.
     Invalid,
     /// Subscriptions still use the endpoint.
@@ -126,6 +130,12 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What it says and does not print, or might not.
+    pub(super) fn hidden(&self) -> Vec<&str> {
+        let values = self.headers.iter().filter_map(|header| header.value.as_deref());
+        values.chain(self.secret.as_deref()).collect()
+    }
+
     /// An endpoint for `url` with default settings.
     pub fn for_url(url: String) -> Self {
         Self {
@@ -168,26 +178,59 @@ pub struct Created {
     /// The row.
     pub endpoint: endpoint::Model,
     /// None when unsigned.
-    pub secret: Option<SigningSecret>,
+    pub secret: Option<ShownSecret>,
 }
 
-/// Creates an endpoint in the caller's workspace.
+/// Creates an endpoint in the caller's workspace; with an idempotency key once.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<Created, Refusal<ErrorCode>> {
+pub async fn create(
+    state: &AppState,
+    caller: &Caller,
+    draft: Draft,
+    idempotency_key: Option<String>,
+) -> Result<Created, Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
     let workspace_id = caller.workspace_id()?;
     let mut problems = Problems::default();
+    let claim = creation::claim(caller, Object::Endpoint, idempotency_key, &draft, &draft.hidden(), &mut problems)?;
+    if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
+        return Ok(created);
+    }
     let new = draft.check(state, &Path::argument("input"), &mut problems);
     let new = problems.unless_any(new).map_err(Refusal::Problems)?;
     let transaction = state.db.begin().await?;
     workspace::bump_config_version(&transaction, workspace_id).await?;
+    if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
+        return Ok(created);
+    }
     let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
+    if let Some(claim) = claim {
+        claim.keep(&transaction, state, created.endpoint.id.0, created.secret.as_ref()).await?;
+    }
     let change = EndpointChange::of(created.endpoint.id).into();
     logged::commit(state, transaction, created.endpoint.created_at, [(workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(created.endpoint.id);
     Ok(created)
+}
+
+/// What was created with the same key and input before.
+async fn repeated(
+    db: &impl ConnectionTrait,
+    state: &AppState,
+    workspace_id: WorkspaceId,
+    claim: Option<&Claim>,
+) -> Result<Option<Created>, Refusal<ErrorCode>> {
+    let Some(claim) = claim else { return Ok(None) };
+    match claim.earlier(db, state).await? {
+        Earlier::Nothing => Ok(None),
+        Earlier::Other => Err(creation::mismatch(ErrorCode::IdempotencyMismatch).into()),
+        Earlier::Object { id, secret } => {
+            let found = endpoint::Entity::of(workspace_id).filter(by_id(EndpointId(id))).one(db).await?;
+            Ok(found.map(|endpoint| Created { endpoint, secret }))
+        }
+    }
 }
 
 /// Stores an endpoint with its first revision and its secret, in the caller's transaction.
@@ -233,7 +276,7 @@ pub(super) async fn insert(
         let sealed = signing_secret::Model::seal(secret, id, &state.sealer, now).into_active_model();
         signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
     }
-    Ok(Created { endpoint, secret: new.secret })
+    Ok(Created { endpoint, secret: new.secret.map(|secret| ShownSecret::new(secret.reveal())) })
 }
 
 /// The endpoint with this ID as it is now that nobody else changes the workspace's subscriptions and endpoints, until

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, Change, SubscriptionChange};
-use angarium_entity::signing_secret::SigningSecret;
+use angarium_entity::creation_key::Object;
 use angarium_entity::{
     EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, subscription_revision, workspace,
 };
@@ -14,6 +14,7 @@ use sea_orm::{
     QuerySelect as _,
 };
 
+use super::creation::{self, Claim, Earlier, ShownSecret};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::retry_policy::RetryPolicyDraft;
@@ -60,6 +61,8 @@ pub enum ErrorCode {
     FilterInvalid,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
+    /// The idempotency key was used with another input.
+    IdempotencyMismatch,
     /// The value is malformed.
     Invalid,
     /// A limit is reached; the message says when to ask again.
@@ -101,6 +104,7 @@ impl From<endpoints::ErrorCode> for ErrorCode {
         match code {
             endpoints::ErrorCode::Blank => Self::Blank,
             endpoints::ErrorCode::HeaderForbidden => Self::HeaderForbidden,
+            endpoints::ErrorCode::IdempotencyMismatch => Self::IdempotencyMismatch,
             // Of the last four none is about what an endpoint looks like, which is all that is checked for a subscription.
             endpoints::ErrorCode::Invalid
             | endpoints::ErrorCode::Conflict
@@ -174,20 +178,38 @@ pub struct Created {
     /// The endpoint that was made with it.
     pub endpoint: Option<endpoint::Model>,
     /// The secret of that endpoint, shown only now.
-    pub secret: Option<SigningSecret>,
+    pub secret: Option<ShownSecret>,
 }
 
-/// Creates a subscription in the caller's workspace, with its endpoint if it has none yet, in one transaction.
+/// Creates a subscription in the caller's workspace, with its endpoint if it has none yet, in one transaction; with an
+/// idempotency key once.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<Created, Refusal<ErrorCode>> {
+pub async fn create(
+    state: &AppState,
+    caller: &Caller,
+    draft: Draft,
+    idempotency_key: Option<String>,
+) -> Result<Created, Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
     let workspace_id = caller.workspace_id()?;
-    let checked = check::check(state, draft).await?;
+    let mut problems = Problems::default();
+    let hidden = match &draft.endpoint {
+        EndpointDraft::Create(endpoint) => endpoint.hidden(),
+        EndpointDraft::Url(_) | EndpointDraft::Id(_) => Vec::new(),
+    };
+    let claim = creation::claim(caller, Object::Subscription, idempotency_key, &draft, &hidden, &mut problems)?;
+    if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
+        return Ok(created);
+    }
+    let checked = check::check(state, draft, problems).await?;
     let transaction = state.db.begin().await?;
     // First, so that nobody deletes the endpoint meanwhile.
     workspace::bump_config_version(&transaction, workspace_id).await?;
+    if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
+        return Ok(created);
+    }
     let (endpoint, secret, url) = match checked.endpoint {
         EndpointChoice::New(new) => {
             let created = endpoints::insert(&transaction, state, caller, workspace_id, *new, true).await?;
@@ -207,12 +229,34 @@ pub async fn create(state: &AppState, caller: &Caller, draft: Draft) -> Result<C
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
     insert_revision(&transaction, &row).await?;
     let asked = confirm::ask(state, &transaction, &[&row], row.endpoint_id, &url, row.created_at).await?;
+    if let Some(claim) = claim {
+        claim.keep(&transaction, state, row.id.0, secret.as_ref()).await?;
+    }
     let made = endpoint.as_ref().map(|endpoint| change_log::EndpointChange::of(endpoint.id).into());
     let changes = made.into_iter().chain([change_of(&row)]).map(|change| (workspace_id, change));
     logged::commit(state, transaction, row.created_at, changes).await?;
     state.dispatcher.endpoint_changed(row.endpoint_id);
     state.dispatcher.send_confirmations(asked).await?;
     Ok(Created { subscription: row, endpoint, secret })
+}
+
+/// What was created with the same key and input before.
+async fn repeated(
+    db: &impl ConnectionTrait,
+    state: &AppState,
+    workspace_id: WorkspaceId,
+    claim: Option<&Claim>,
+) -> Result<Option<Created>, Refusal<ErrorCode>> {
+    let Some(claim) = claim else { return Ok(None) };
+    match claim.earlier(db, state).await? {
+        Earlier::Nothing => Ok(None),
+        Earlier::Other => Err(creation::mismatch(ErrorCode::IdempotencyMismatch).into()),
+        Earlier::Object { id, secret } => {
+            let is_it = subscription::Column::Id.eq(SubscriptionId(id));
+            let found = subscription::Entity::of(workspace_id).filter(is_it).one(db).await?;
+            Ok(found.map(|subscription| Created { subscription, endpoint: None, secret }))
+        }
+    }
 }
 
 /// The entry of the log for a subscription that was made, changed or deleted.

@@ -16,6 +16,7 @@ use sea_orm::{
 use super::check::check_secret;
 use super::update::add_revision;
 use super::{Created, ErrorCode, take};
+use crate::app::creation::ShownSecret;
 use crate::app::reach::Reach;
 use crate::app::{AppError, Path, Problem, Problems, Refusal, duration, logged};
 use crate::{AppState, Caller};
@@ -64,7 +65,7 @@ pub async fn rotate(
     let change = EndpointChange::of(endpoint.id).into();
     logged::commit(state, transaction, now, [(endpoint.workspace_id, change)]).await?;
     state.dispatcher.endpoint_changed(endpoint.id);
-    Ok(Created { endpoint, secret: Some(secret) })
+    Ok(Created { endpoint, secret: Some(ShownSecret::new(secret.reveal())) })
 }
 
 fn check_overlap(field: &Path, text: &str, problems: &mut Problems<ErrorCode>) -> Option<Duration> {

@@ -22,10 +22,13 @@ pub(super) struct Checked {
     pub(super) endpoint: EndpointChoice,
 }
 
-/// Checks everything and tells all that is wrong.
-pub(super) async fn check(state: &AppState, draft: Draft) -> Result<Checked, Refusal<ErrorCode>> {
+/// Checks everything and tells all that is wrong, with what was found before.
+pub(super) async fn check(
+    state: &AppState,
+    draft: Draft,
+    mut problems: Problems<ErrorCode>,
+) -> Result<Checked, Refusal<ErrorCode>> {
     let (input, now) = (Path::argument("input"), state.now());
-    let mut problems = Problems::default();
     let name = problems.optional_text(&input.at("name"), draft.name, NAME_LEN_MAX);
     let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
     let owner_id = problems.optional_text(&input.at("ownerId"), draft.owner_id, OWNER_ID_LEN_MAX);

@@ -100,7 +100,7 @@ impl From<WebhookEndpointCreateInput> for Draft {
 /// Result of `webhookEndpointCreate`.
 #[derive(SimpleObject)]
 pub(crate) struct WebhookEndpointCreatePayload {
-    /// The signing secret, shown only this once; null when unsigned.
+    /// The signing secret, shown only this once (and to repeats with the idempotency key); null when unsigned.
     signing_secret: Option<String>,
     /// The endpoint; null on failure.
     webhook_endpoint: Option<WebhookEndpoint>,
@@ -128,11 +128,15 @@ impl WebhookEndpointCreate {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The endpoint to create.")] input: WebhookEndpointCreateInput,
+        #[graphql(
+            desc = "Makes the call safe to repeat for 24 hours, within the workspace; 1-256 characters. A repeat with the same input answers with the same object, and to the same API key with its signing secret; another input is refused as IDEMPOTENCY_MISMATCH. A refused call and a deleted object leave the key free."
+        )]
+        idempotency_key: Option<String>,
     ) -> Option<Result<WebhookEndpointCreatePayload>> {
         Some(
             async {
                 payload(
-                    create(ctx.app()?, ctx.caller()?, input.into()).await,
+                    create(ctx.app()?, ctx.caller()?, input.into(), idempotency_key).await,
                     WebhookEndpointCreatePayload::from,
                     |user_errors| WebhookEndpointCreatePayload {
                         signing_secret: None,

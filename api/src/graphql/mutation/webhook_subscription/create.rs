@@ -86,7 +86,8 @@ impl From<WebhookSubscriptionCreateInput> for Draft {
 /// Result of `webhookSubscriptionCreate`.
 #[derive(SimpleObject)]
 pub(crate) struct WebhookSubscriptionCreatePayload {
-    /// The signing secret, shown only this once; null when unsigned or when an existing endpoint is used.
+    /// The signing secret, shown only this once (and to repeats with the idempotency key); null when unsigned or when an
+    /// existing endpoint is used.
     signing_secret: Option<String>,
     /// The subscription; null on failure.
     webhook_subscription: Option<WebhookSubscription>,
@@ -115,11 +116,15 @@ impl WebhookSubscriptionCreate {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The subscription to create.")] input: WebhookSubscriptionCreateInput,
+        #[graphql(
+            desc = "Makes the call safe to repeat for 24 hours, within the workspace; 1-256 characters. A repeat with the same input answers with the same object, and to the same API key with its signing secret; another input is refused as IDEMPOTENCY_MISMATCH. A refused call and a deleted object leave the key free."
+        )]
+        idempotency_key: Option<String>,
     ) -> Option<Result<WebhookSubscriptionCreatePayload>> {
         Some(
             async {
                 payload(
-                    create(ctx.app()?, ctx.caller()?, input.into()).await,
+                    create(ctx.app()?, ctx.caller()?, input.into(), idempotency_key).await,
                     WebhookSubscriptionCreatePayload::from,
                     |user_errors| WebhookSubscriptionCreatePayload {
                         signing_secret: None,
