@@ -6,6 +6,7 @@
 //! Refusals    what a person can put right is a [`Problem`], and all of them are told at once; anything else is an
 //!             [`AppError`].
 
+pub mod access_token;
 pub mod api_key;
 pub mod change;
 pub mod creation;

@@ -4,15 +4,19 @@
 //! second and a revoked key stops within that second on every node; streams ask again every [`RECHECK`]. The node that
 //! revokes a key forgets what it has read, and so it stops there at once. The clock is asked each time: an expired key
 //! stops at once.
+//!
+//! An access token says itself what it may do; its maker is looked up like any key, so that it ends with it.
 
 mod credentials;
 mod memo;
 
+use std::hash::Hash;
 use std::time::Duration;
 
+use angarium_entity::access_token::{self, AccessToken, Maker};
 use angarium_entity::api_key::{self, ApiKeySecret, Scope, Scopes};
-use angarium_entity::{Timestamp, workspace};
-use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _};
+use angarium_entity::{ApiKeyId, Timestamp, workspace};
+use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, Select};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Notify;
 
@@ -36,7 +40,7 @@ pub enum AuthenticateError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// No such key, or it was revoked or has expired.
-    #[error("the API key is unknown, revoked or expired")]
+    #[error("the API key or access token is unknown, revoked or expired")]
     Refused,
     /// A workspace's own key with the name of another one.
     #[error("the key belongs to another workspace than the one named")]
@@ -59,6 +63,7 @@ pub struct Authenticator {
 #[derive(Debug)]
 pub struct KnownKeys {
     keys: Memo<[u8; 32], Known>,
+    makers: Memo<ApiKeyId, Known>,
     workspaces: Memo<String, workspace::Model>,
     /// Streams that make sure of their key.
     forgotten: Notify,
@@ -66,7 +71,12 @@ pub struct KnownKeys {
 
 impl Default for KnownKeys {
     fn default() -> Self {
-        Self { keys: Memo::new(FRESH), workspaces: Memo::new(FRESH), forgotten: Notify::new() }
+        Self {
+            keys: Memo::new(FRESH),
+            makers: Memo::new(FRESH),
+            workspaces: Memo::new(FRESH),
+            forgotten: Notify::new(),
+        }
     }
 }
 
@@ -74,6 +84,7 @@ impl KnownKeys {
     /// Forgets all of it: a key or a workspace has changed. Call it after the commit.
     pub fn forget(&self) {
         self.keys.clear();
+        self.makers.clear();
         self.workspaces.clear();
         self.forgotten.notify_waiters();
     }
@@ -98,11 +109,14 @@ impl Authenticator {
     /// [`AuthenticateError`].
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Caller>, AuthenticateError> {
         let Some(key) = &credentials.key else { return Ok(None) };
+        if key.starts_with(access_token::PREFIX) {
+            return self.by_token(key, credentials.workspace.as_deref()).await.map(Some);
+        }
         let hash = ApiKeySecret::parse(key).ok_or(AuthenticateError::Refused)?.hash();
         let named = credentials.workspace.as_deref();
         if self.state.admin_key_hash.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
             let workspace = self.workspace(named).await?;
-            return Ok(Some(Caller { key: None, scopes: Scopes::new([Scope::Admin]), workspace }));
+            return Ok(Some(Caller { key: None, scopes: Scopes::new([Scope::Admin]), workspace, by_token: false }));
         }
         let known = self.known(hash).await?.ok_or(AuthenticateError::Refused)?;
         if !known.key.works_at(self.state.now()) {
@@ -116,7 +130,37 @@ impl Authenticator {
         } else {
             return Err(AuthenticateError::OtherWorkspace);
         };
-        Ok(Some(Caller { key: Some(known.key), scopes, workspace }))
+        Ok(Some(Caller { key: Some(known.key), scopes, workspace, by_token: false }))
+    }
+
+    /// Who is calling with an access token, which works while it lasts and its maker does.
+    async fn by_token(&self, text: &str, named: Option<&str>) -> Result<Caller, AuthenticateError> {
+        let token = AccessToken::open(text, &self.state.sealer).ok_or(AuthenticateError::Refused)?;
+        let now = self.state.now();
+        if token.expires_at <= now {
+            return Err(AuthenticateError::Refused);
+        }
+        let (key, of_maker) = match token.maker {
+            Maker::Operator(hash) if self.state.admin_key_hash == Some(hash) => (None, Scopes::new([Scope::Admin])),
+            Maker::Operator(_) => return Err(AuthenticateError::Refused),
+            Maker::Key(id) => {
+                let known = self.maker(id).await?.filter(|known| known.key.works_at(now));
+                let key = known.ok_or(AuthenticateError::Refused)?.key;
+                let scopes = key.scopes.clone();
+                (Some(key), scopes)
+            }
+        };
+        let scopes = Scopes::new(token.scopes.iter().filter(|scope| of_maker.allow(*scope)));
+        let workspace = match token.workspace_id {
+            None => self.workspace(named.filter(|_| scopes.allow(Scope::Admin))).await?,
+            Some(id) => match self.workspace(Some(&id.to_string())).await {
+                Ok(Some(own)) if named.is_none_or(|named| is_named(&own, named)) => Some(own),
+                Ok(_) => return Err(AuthenticateError::OtherWorkspace),
+                Err(AuthenticateError::UnknownWorkspace(_)) => return Err(AuthenticateError::Refused),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Caller { key, scopes, workspace, by_token: true })
     }
 
     /// Ready once `credentials`, which were accepted, are refused. While the database is silent they are believed.
@@ -140,22 +184,33 @@ impl Authenticator {
     }
 
     async fn known(&self, hash: [u8; 32]) -> Result<Option<Known>, DbErr> {
-        let keys = &self.state.known_keys.keys;
-        if let Some(known) = keys.get(&hash) {
+        let select = api_key::Entity::find().filter(api_key::Column::Hash.eq(&hash[..]));
+        self.read(&self.state.known_keys.keys, hash, select).await
+    }
+
+    async fn maker(&self, id: ApiKeyId) -> Result<Option<Known>, DbErr> {
+        self.read(&self.state.known_keys.makers, id, api_key::Entity::find_by_id(id)).await
+    }
+
+    async fn read<K: Copy + Eq + Hash>(
+        &self,
+        keys: &Memo<K, Known>,
+        by: K,
+        select: Select<api_key::Entity>,
+    ) -> Result<Option<Known>, DbErr> {
+        if let Some(known) = keys.get(&by) {
             return Ok(Some(known));
         }
         let age = keys.age();
         let db = self.state.db.read();
-        let Some(key) = api_key::Entity::find().filter(api_key::Column::Hash.eq(&hash[..])).one(db).await? else {
-            return Ok(None);
-        };
+        let Some(key) = select.one(db).await? else { return Ok(None) };
         let workspace = match key.workspace_id {
             Some(id) => workspace::Entity::find_by_id(id).one(db).await?,
             None => None,
         };
         self.record_use(&key);
         let known = Known { key, workspace };
-        keys.put(age, hash, known.clone());
+        keys.put(age, by, known.clone());
         Ok(Some(known))
     }
 

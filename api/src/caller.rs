@@ -6,12 +6,14 @@ use angarium_entity::{ApiKeyId, WorkspaceId, workspace};
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The key of the call; none for the operator's own from the configuration.
+    /// The key of the call, or the one that made its access token; none for the operator's own from the configuration.
     pub key: Option<api_key::Model>,
     /// What it may do.
     pub scopes: Scopes,
     /// The workspace that the call acts on: the key's own, or the one that an administrator named.
     pub workspace: Option<workspace::Model>,
+    /// Whether the call came with an access token.
+    pub by_token: bool,
 }
 
 /// The caller lacks a permission.

@@ -16,6 +16,7 @@
 //! * States are stored by the same words that GraphQL, logs and metrics use.
 //! * Payloads are kept as the text that was published, so that key order and every digit survive.
 
+pub mod access_token;
 pub mod api_key;
 pub mod attempt;
 pub mod change_log;

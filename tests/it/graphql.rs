@@ -1,5 +1,6 @@
 //! The API.
 
+mod access_token;
 mod administration;
 mod creation;
 mod deletion;

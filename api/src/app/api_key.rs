@@ -34,30 +34,45 @@ pub async fn create(
     caller: &Caller,
     draft: Draft,
 ) -> Result<(api_key::Model, ApiKeySecret), Refusal<ErrorCode>> {
+    require_key(caller)?;
     caller.require(Scope::WorkspaceWrite)?;
     let (input, now) = (Path::argument("input"), state.now());
     let mut problems = Problems::default();
     let name = problems.text(&input.at("name"), draft.name, NAME_LEN_MAX);
     let expires_at = draft.expires_at.and_then(|text| check_expiry(&mut problems, &input.at("expiresAt"), &text, now));
     check_scopes(&mut problems, &input.at("scopes"), caller, &draft.scopes);
-    let is_admin_key = draft.scopes.contains(&Scope::Admin);
-    let workspace_id = if is_admin_key {
-        if draft.workspace.is_some() {
-            let message = "cannot be given: a key with ADMIN acts on every workspace";
-            problems.add(ErrorCode::Invalid, &input.at("workspace"), message);
-        }
-        None
-    } else {
-        let found = workspace::target(state, caller, draft.workspace.as_ref()).await?;
-        if found.is_none() {
-            problems.add(ErrorCode::NotFound, &input.at("workspace"), "does not exist");
-        }
-        found
-    };
+    let workspace_id = check_workspace(state, caller, &draft.scopes, draft.workspace.as_ref(), &mut problems).await?;
     let name = problems.unless_any(name).map_err(Refusal::Problems)?;
     let (row, secret) = make(workspace_id, name, Scopes::new(draft.scopes), expires_at, now);
     api_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(state.db.write()).await?;
     Ok((row, secret))
+}
+
+/// Credentials are made by a key: what an access token made would outlive it.
+pub(super) fn require_key(caller: &Caller) -> Result<(), AppError> {
+    if caller.by_token { Err(AppError::ByToken) } else { Ok(()) }
+}
+
+/// The workspace of a credential with these scopes.
+pub(super) async fn check_workspace(
+    state: &AppState,
+    caller: &Caller,
+    scopes: &[Scope],
+    named: Option<&WorkspaceRef>,
+    problems: &mut Problems<ErrorCode>,
+) -> Result<Option<WorkspaceId>, AppError> {
+    let field = Path::argument("input").at("workspace");
+    if scopes.contains(&Scope::Admin) {
+        if named.is_some() {
+            problems.add(ErrorCode::Invalid, &field, "cannot be given: ADMIN acts on every workspace");
+        }
+        return Ok(None);
+    }
+    let found = workspace::target(state, caller, named).await?;
+    if found.is_none() {
+        problems.add(ErrorCode::NotFound, &field, "does not exist");
+    }
+    Ok(found)
 }
 
 /// A fresh key and its row, not yet stored.
@@ -99,9 +114,9 @@ fn check_expiry(problems: &mut Problems<ErrorCode>, field: &Path, text: &str, no
 }
 
 /// Nobody gives away what they do not hold; what is the operator's stays with the operator.
-fn check_scopes(problems: &mut Problems<ErrorCode>, field: &Path, caller: &Caller, scopes: &[Scope]) {
+pub(super) fn check_scopes(problems: &mut Problems<ErrorCode>, field: &Path, caller: &Caller, scopes: &[Scope]) {
     if scopes.is_empty() {
-        problems.add(ErrorCode::Blank, field, "is empty; a key without a scope could do nothing");
+        problems.add(ErrorCode::Blank, field, "is empty; without a scope nothing could be done");
     }
     for (index, scope) in scopes.iter().enumerate() {
         let is_operators = matches!(scope, Scope::Admin | Scope::EventTypeWrite);
@@ -141,7 +156,8 @@ pub async fn revoke(state: &AppState, caller: &Caller, id: &str) -> Result<api_k
 /// # Errors
 /// [`AppError`].
 pub async fn find(state: &AppState, caller: &Caller, id: ApiKeyId) -> Result<Option<api_key::Model>, AppError> {
-    if caller.key_id() != Some(id) {
+    // A page sees nothing of the key behind its token.
+    if caller.by_token || caller.key_id() != Some(id) {
         caller.require(Scope::WorkspaceRead)?;
     }
     let mut select = api_key::Entity::find_by_id(id);

@@ -18,6 +18,9 @@ pub enum AppError {
     /// The key may not do this.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The call came with an access token, where only a key will do.
+    #[error("an access token makes no credentials; call with the API key itself")]
+    ByToken,
     /// An administrator did not say which workspace is meant.
     #[error(transparent)]
     WorkspaceRequired(#[from] WorkspaceRequired),
@@ -58,7 +61,7 @@ impl AppError {
     pub fn code(&self) -> Option<&'static str> {
         match self {
             Self::Unauthenticated => Some("UNAUTHENTICATED"),
-            Self::Forbidden(_) => Some("FORBIDDEN"),
+            Self::Forbidden(_) | Self::ByToken => Some("FORBIDDEN"),
             Self::WorkspaceRequired(_) => Some("WORKSPACE_REQUIRED"),
             Self::BadInput(_) => Some("BAD_USER_INPUT"),
             Self::FilterTooBroad(_) => Some("FILTER_TOO_BROAD"),

@@ -4,6 +4,7 @@ use async_graphql::{MergedObject, Result};
 
 use crate::app::{Problem, Refusal};
 
+mod access_token;
 mod api_key;
 mod delivery;
 mod event;
@@ -19,6 +20,7 @@ mod workspace;
 pub struct Mutation(
     workspace::create::WorkspaceCreate,
     workspace::update::WorkspaceUpdate,
+    access_token::create::AccessTokenCreate,
     api_key::create::ApiKeyCreate,
     api_key::revoke::ApiKeyRevoke,
     event_type::create::EventTypeCreate,

@@ -82,11 +82,16 @@ impl Server {
     }
 
     fn admin() -> Caller {
-        Caller { key: None, scopes: Scopes::new([Scope::Admin]), workspace: None }
+        Caller { key: None, scopes: Scopes::new([Scope::Admin]), workspace: None, by_token: false }
     }
 
     fn caller(&self, scopes: &[Scope]) -> Caller {
-        Caller { key: None, scopes: Scopes::new(scopes.iter().copied()), workspace: Some(self.workspace.clone()) }
+        Caller {
+            key: None,
+            scopes: Scopes::new(scopes.iter().copied()),
+            workspace: Some(self.workspace.clone()),
+            by_token: false,
+        }
     }
 
     /// A caller with every scope that a key of the workspace may have.

@@ -13,9 +13,10 @@ pub(crate) struct Viewer(pub(crate) Caller);
 /// The authenticated caller.
 #[Object]
 impl Viewer {
-    /// The API key of this request; null for the bootstrap administrator.
+    /// The API key of this request; null for the bootstrap administrator, and under an access token, whose page has no
+    /// business with the key that made it.
     async fn api_key(&self) -> Option<ApiKey> {
-        self.0.key.clone().map(ApiKey)
+        self.0.key.clone().filter(|_| !self.0.by_token).map(ApiKey)
     }
 
     /// Permissions of the caller.

@@ -25,7 +25,7 @@ async fn append(db: &impl ConnectionTrait, workspace: WorkspaceId, event: &str) 
 async fn caller(app: &TestApp) -> Caller {
     let id: WorkspaceId = app.workspace.parse().expect("an ID");
     let workspace = workspace::Entity::find_by_id(id).one(app.state().db.read()).await.expect("it can be read");
-    Caller { key: None, scopes: Scopes::new([Scope::EventRead]), workspace }
+    Caller { key: None, scopes: Scopes::new([Scope::EventRead]), workspace, by_token: false }
 }
 
 /// The next event, with its cursor.

@@ -1,0 +1,3 @@
+//! Mutations of access tokens.
+
+pub(super) mod create;
