@@ -51,7 +51,7 @@ impl Config {
         let (Some(database), Some(secrets)) = (database, secrets) else {
             unreachable!("what is missing is a problem that the reader has told of")
         };
-        let limits = Limits { allow_http: parts.dispatcher.allow_http, ..Limits::default() };
+        let limits = Limits { allow_http: parts.dispatcher.allow_http, ..parts.limits };
         Ok(Self { http: parts.http, database, dispatcher: parts.dispatcher, secrets, log: parts.log, limits })
     }
 }
@@ -87,6 +87,7 @@ struct Parts {
     dispatcher: Dispatcher,
     secrets: secrets::Given,
     log: Log,
+    limits: Limits,
 }
 
 impl Parts {
@@ -97,6 +98,7 @@ impl Parts {
             dispatcher: Dispatcher::read(reader),
             secrets: secrets::Given::read(reader),
             log: Log::read(reader),
+            limits: Limits::read(reader),
         }
     }
 }
@@ -146,6 +148,7 @@ mod tests {
             ("ANGARIUM_DATABASE_URL", "mysql://localhost"),
             ("ANGARIUM_DATABASE_CONNECTIONS", "0"),
             ("ANGARIUM_ARBITERS", "65"),
+            ("ANGARIUM_REQUESTS_PER_SECOND", "0"),
             ("ANGARIUM_IN_FLIGHT_MAX", "many"),
             ("ANGARIUM_ALLOW_HTTP", "yes"),
             ("ANGARIUM_ALLOW_CIDRS", "10.0.0.0"),

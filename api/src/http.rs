@@ -23,6 +23,7 @@ mod playground;
 mod run;
 mod schema;
 mod stopping;
+mod throttle;
 mod websocket;
 
 use std::panic::AssertUnwindSafe;
@@ -49,6 +50,7 @@ use crate::authenticate::Authenticator;
 use crate::dev::Inbox;
 use crate::graphql::Schema;
 use answer::Refusal;
+use throttle::Throttle;
 
 /// Most sockets at once.
 const SOCKETS_MAX: usize = 10_000;
@@ -64,6 +66,7 @@ pub(crate) struct Server {
     pub(crate) playground: Playground,
     pub(crate) inbox: Option<Inbox>,
     sockets: Arc<Semaphore>,
+    throttle: Throttle,
 }
 
 impl Server {
@@ -77,6 +80,7 @@ impl Server {
         Self {
             schema: crate::graphql::schema(&state.limits),
             authenticator: Authenticator::new(state.clone()),
+            throttle: Throttle::new(state.limits.requests_per_second),
             state,
             origins,
             stopping,

@@ -20,3 +20,4 @@ mod settings;
 mod statements;
 mod subscription;
 mod tenancy;
+mod throttle;

@@ -1,6 +1,12 @@
 //! What the API allows.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use super::reader::{Reader, number};
+
+/// Largest limit that is one.
+const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
 
 /// Bounds of requests; `serverInfo` shows them.
 #[derive(Clone, Debug)]
@@ -21,6 +27,17 @@ pub struct Limits {
     pub timeout: Duration,
     /// Whether `http://` endpoints are accepted.
     pub allow_http: bool,
+    /// Most operations a second of one API key and its access tokens, on each node; one second's worth may come at once.
+    ///
+    /// `ANGARIUM_REQUESTS_PER_SECOND`, a number from 1 to 100,000. Default no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+}
+
+impl Limits {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let requests_per_second = reader.read("ANGARIUM_REQUESTS_PER_SECOND", number(1..=REQUESTS_PER_SECOND_MAX));
+        Self { requests_per_second: requests_per_second.and_then(NonZeroU32::new), ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -34,6 +51,7 @@ impl Default for Limits {
             body_bytes_max: 4 * 1024 * 1024,
             timeout: Duration::from_secs(15),
             allow_http: false,
+            requests_per_second: None,
         }
     }
 }

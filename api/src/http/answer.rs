@@ -3,10 +3,12 @@
 //! The published audits ask for 400 where a document is refused, and under `application/json` for 200; the draft of
 //! August 2026 has 422 and 294 instead. [`status_for`] is the one place to change when the audits follow.
 
+use std::time::Duration;
+
 use async_graphql::{ErrorExtensionValues, Response as Executed, ServerError, Value};
 use async_graphql_axum::GraphQLResponse;
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
@@ -40,6 +42,8 @@ pub(super) enum Kind {
     TooLarge,
     /// The body is not JSON by its own account.
     UnsupportedMedia,
+    /// The key asks for more than it may.
+    Throttled,
     /// Our own fault.
     Internal,
     /// We could not do it in time, or cannot now.
@@ -57,6 +61,7 @@ pub(super) const fn status_for(media: Media, kind: Kind) -> StatusCode {
         (Kind::Slow, _) => StatusCode::REQUEST_TIMEOUT,
         (Kind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
         (Kind::UnsupportedMedia, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        (Kind::Throttled, _) => StatusCode::TOO_MANY_REQUESTS,
         (Kind::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (Kind::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -71,24 +76,38 @@ pub(super) struct Refusal {
     /// Methods that would do, for [`Kind::Method`].
     #[serde(skip)]
     allow: &'static str,
+    /// When to come again, for [`Kind::Throttled`].
+    #[serde(skip)]
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(super) fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         let mut error = ServerError::new(message, None);
         set_code(&mut error, code);
-        Self { kind, errors: vec![error], allow: "" }
+        Self { kind, errors: vec![error], allow: "", retry_after: None }
     }
 
     /// A document that is refused for `error`, which has no code of its own.
     pub(super) fn document(mut error: ServerError, code: &'static str) -> Self {
         set_code(&mut error, code);
-        Self { kind: Kind::Document, errors: vec![error], allow: "" }
+        Self { kind: Kind::Document, errors: vec![error], allow: "", retry_after: None }
     }
 
     /// Not by this method, but by those of `allow`.
     pub(super) fn method(allow: &'static str, message: &str) -> Self {
         Self { allow, ..Self::new(Kind::Method, "BAD_USER_INPUT", message) }
+    }
+
+    /// The key has asked for too many operations; there is one again after `wait`.
+    pub(super) fn throttled(wait: Duration) -> Self {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        let message = format!("the key asks for more operations than it may; try again in {millis} ms");
+        let mut refusal = Self::new(Kind::Throttled, "THROTTLED", message);
+        for error in &mut refusal.errors {
+            extensions(error).set("retryAfterMs", millis);
+        }
+        Self { retry_after: Some(wait), ..refusal }
     }
 
     /// Our fault; the log knows more under this ID.
@@ -124,6 +143,11 @@ impl Refusal {
         if self.kind == Kind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="angarium""#));
         }
+        if let Some(wait) = self.retry_after {
+            // In whole seconds, and never too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if !self.allow.is_empty() {
             headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         }
@@ -146,7 +170,7 @@ pub(super) fn judge(mut executed: Executed) -> Result<Executed, Refusal> {
             set_code(error, "GRAPHQL_VALIDATION_FAILED");
         }
     }
-    Err(Refusal { kind: Kind::Document, errors, allow: "" })
+    Err(Refusal { kind: Kind::Document, errors, allow: "", retry_after: None })
 }
 
 /// The answer to an executed request.

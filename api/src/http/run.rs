@@ -19,6 +19,7 @@ pub(super) type Outcome = Result<Executed, Refusal>;
 
 /// Executes a query or a mutation.
 pub(super) async fn once(server: &Server, request: Request, caller: Option<Caller>, id: &RequestId) -> Outcome {
+    admit(server, caller.as_ref())?;
     let request = prepare(request, &server.state, caller, id.0.clone());
     let execution = AssertUnwindSafe(server.schema.execute(request)).catch_unwind();
     match tokio::time::timeout(server.state.limits.timeout, execution).await {
@@ -46,6 +47,9 @@ pub(super) fn stream(
     if ty != OperationType::Subscription {
         return stream::once(async move { once(&server, request, caller, &id).await }).boxed();
     }
+    if let Err(refusal) = admit(&server, caller.as_ref()) {
+        return stream::once(std::future::ready(Err(refusal))).boxed();
+    }
     let request = prepare(request, &server.state, caller, id.0.clone());
     let answers = AssertUnwindSafe(server.schema.execute_stream(request)).catch_unwind();
     answers
@@ -56,6 +60,11 @@ pub(super) fn stream(
             std::future::ready(next)
         })
         .boxed()
+}
+
+/// Lets an operation in, unless its key has asked for too many.
+fn admit(server: &Server, caller: Option<&Caller>) -> Result<(), Refusal> {
+    server.throttle.take(caller, server.state.now()).map_err(Refusal::throttled)
 }
 
 fn panicked(id: &RequestId) -> Refusal {
