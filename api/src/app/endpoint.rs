@@ -96,7 +96,8 @@ pub struct HeaderDraft {
 
 impl std::fmt::Debug for HeaderDraft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HeaderDraft").field("name", &self.name).finish_non_exhaustive()
+        let mut shown = f.debug_struct("HeaderDraft");
+        shown.field("name", &self.name).field("secret", &self.secret).finish_non_exhaustive()
     }
 }
 

@@ -72,6 +72,14 @@ on_both_databases! {
         assert_eq!(create(&reader, foreign.clone()).await, ["NOT_FOUND input.workspace"]);
         let page = with_token(&app.admin, &token(&app.admin, foreign).await);
         assert_eq!(page.data(WHO, json!({})).await["viewer"]["workspace"]["id"], other.as_str());
+        let rename = "mutation($id: ID!) { workspaceUpdate(id: $id, input: { externalId: \"their-own\" }) \
+            { userErrors { code message field } } }";
+        assert_eq!(problems(&app.admin, rename, json!({ "id": other })).await, Vec::<String>::new());
+        let by_name = json!({ "scopes": ["DELIVERY_READ"], "workspace": { "externalId": "their-own" } });
+        let page = with_token(&app.admin, &token(&app.admin, by_name).await);
+        assert_eq!(page.data(WHO, json!({})).await["viewer"]["workspace"]["id"], other.as_str());
+        let unknown = json!({ "scopes": ["DELIVERY_READ"], "workspace": { "externalId": "nobody's" } });
+        assert_eq!(create(&app.admin, unknown).await, ["NOT_FOUND input.workspace"]);
         let admin = json!({ "scopes": ["ADMIN"], "workspace": { "id": other } });
         assert_eq!(create(&app.admin, admin).await, ["INVALID input.workspace"]);
 

@@ -51,6 +51,39 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_repeat_says_the_same_in_every_field_shown_or_not(app) {
+        let own = |letter: char| format!("whsec_{}", letter.to_string().repeat(32));
+        let full = json!({
+            "url": "https://example.com/b", "signing": { "secret": own('A') },
+            "headers": [{ "name": "x-a", "value": "1", "secret": true }],
+        });
+        let variables = |mutation: &str, endpoint: &Value| match mutation {
+            ENDPOINT => json!({ "key": "k", "input": endpoint }),
+            _ => json!({ "key": "k", "input": { "eventTypes": ["invoice.paid"], "endpoint": { "create": endpoint } } }),
+        };
+        for mutation in [ENDPOINT, SUBSCRIBE] {
+            let first = made(&app.api, mutation, variables(mutation, &full)).await;
+            assert_eq!(first["userErrors"], json!([]));
+            for (place, value) in [
+                ("/url", json!("https://example.com/c")),
+                ("/signing/secret", json!(own('B'))),
+                ("/headers/0/value", json!("2")),
+                ("/headers/0/secret", json!(false)),
+                ("/headers/0/name", json!("x-b")),
+            ] {
+                let mut other = full.clone();
+                *other.pointer_mut(place).expect("it is there") = value;
+                let told = problems(&app.api, mutation, variables(mutation, &other)).await;
+                assert_eq!(told, ["IDEMPOTENCY_MISMATCH idempotencyKey"], "{place}");
+            }
+            assert_eq!(made(&app.api, mutation, variables(mutation, &full)).await, first);
+        }
+        let mut other = variables(SUBSCRIBE, &full);
+        other["input"]["eventTypes"] = json!(["*"]);
+        assert_eq!(problems(&app.api, SUBSCRIBE, other).await, ["IDEMPOTENCY_MISMATCH idempotencyKey"]);
+        app.end().await;
+    }
+
     async fn two_at_once_create_one(app) {
         let variables = subscription("k");
         let answers = (0..8).map(|_| made(&app.api, SUBSCRIBE, variables.clone()));

@@ -83,6 +83,43 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_type_is_kept_with_all_that_was_given_and_its_name_is_its_own(app) {
+        let create = "mutation($input: EventTypeCreateInput!) { eventTypeCreate(input: $input) { eventType \
+            { name description service samplePayload schema archivedAt } userErrors { code message field } } }";
+        let given = json!({
+            "name": "order.shipped", "description": "It is on its way.\nGrüße", "service": "shipping",
+            "samplePayload": { "b": 1.50, "a": null }, "schema": { "type": "object" },
+        });
+        let data = app.admin.data(create, json!({ "input": given })).await;
+        let mut expected = given.clone();
+        expected["archivedAt"] = Value::Null;
+        assert_eq!(data["eventTypeCreate"], json!({ "eventType": expected, "userErrors": [] }));
+        let read = "query($name: EventTypeName!) { eventType(name: $name) \
+            { name description service samplePayload schema archivedAt } }";
+        let found = app.admin.data(read, json!({ "name": "order.shipped" })).await["eventType"].take();
+        assert_eq!(found, expected);
+        assert_eq!(found["samplePayload"].to_string(), given["samplePayload"].to_string());
+
+        for (input, told) in [
+            (json!({ "name": "order.shipped" }), vec!["TAKEN input.name"]),
+            (json!({ "name": "angarium.order" }), vec!["RESERVED input.name"]),
+            (json!({ "name": "" }), vec!["BLANK input.name"]),
+            (json!({ "name": "a b" }), vec!["INVALID input.name"]),
+            (json!({ "name": "order.*" }), vec!["INVALID input.name"]),
+            (json!({ "name": "x".repeat(129) }), vec!["TOO_LONG input.name"]),
+            (json!({ "name": "a", "service": "", "description": " " }), vec!["BLANK input.service", "BLANK input.description"]),
+            (
+                json!({ "name": "a", "service": "x".repeat(129), "description": "x".repeat(4097) }),
+                vec!["TOO_LONG input.service", "TOO_LONG input.description"],
+            ),
+        ] {
+            assert_eq!(problems(&app.admin, create, json!({ "input": input })).await, told);
+        }
+        let missing = problems(&app.admin, UPDATE, json!({ "name": "order.lost", "input": { "schema": {} } })).await;
+        assert_eq!(missing, ["NOT_FOUND name"]);
+        app.end().await;
+    }
+
     async fn a_schema_is_kept_as_it_was_given_and_refused_where_it_is_wrong(app) {
         let given = json!({ "$id": "https://example.com/order", "type": "object", "properties": { "b": true, "a": {} } });
         let input = json!({ "name": "order.created", "schema": given, "samplePayload": { "a": 1 } });
@@ -105,19 +142,20 @@ on_both_databases! {
         ] {
             let input = json!({ "name": "a.b", "schema": schema, "samplePayload": sample });
             assert_eq!(problems(&app.admin, CREATE, json!({ "input": input })).await, [told]);
-    }
-    assert_eq!(count::<event_type::Entity>(&app).await, 3);
+        }
+        let stored = "{ eventType(name: \"a.b\") { name } }";
+        assert_eq!(app.admin.data(stored, json!({})).await["eventType"], Value::Null);
 
-    let update = async |input: Value| problems(&app.admin, UPDATE, json!({ "name": "order.created", "input": input })).await;
-    assert_eq!(update(json!({ "samplePayload": 1 })).await, ["SAMPLE_MISMATCH input.samplePayload"]);
-    assert_eq!(update(json!({ "schema": { "required": ["x"] } })).await, ["SAMPLE_MISMATCH input.schema"]);
-    assert_eq!(update(json!({ "schema": { "type": 1 } })).await, ["SCHEMA_INVALID input.schema.type"]);
-    let both = json!({ "schema": { "required": ["x"] }, "samplePayload": { "x": 1 } });
-    assert_eq!(update(both).await, Vec::<String>::new());
+        let update = async |input: Value| problems(&app.admin, UPDATE, json!({ "name": "order.created", "input": input })).await;
+        assert_eq!(update(json!({ "samplePayload": 1 })).await, ["SAMPLE_MISMATCH input.samplePayload"]);
+        assert_eq!(update(json!({ "schema": { "required": ["x"] } })).await, ["SAMPLE_MISMATCH input.schema"]);
+        assert_eq!(update(json!({ "schema": { "type": 1 } })).await, ["SCHEMA_INVALID input.schema.type"]);
+        let both = json!({ "schema": { "required": ["x"] }, "samplePayload": { "x": 1 } });
+        assert_eq!(update(both).await, Vec::<String>::new());
 
-    let refused = app.api.error_code(CREATE, json!({ "input": { "name": "a.b", "schema": {} } })).await;
-    assert_eq!(refused, "FORBIDDEN");
-    app.end().await;
+        let refused = app.api.error_code(CREATE, json!({ "input": { "name": "a.b", "schema": {} } })).await;
+        assert_eq!(refused, "FORBIDDEN");
+        app.end().await;
     }
 
     async fn a_test_event_satisfies_the_schema(app) {
@@ -147,7 +185,7 @@ on_both_databases! {
                  {{ event {{ id }} userErrors {{ code message field }} }} }}"
             );
             assert_eq!(problems(&app.api, &publish, json!({})).await.is_empty(), is_right, "{number}");
-    }
-    app.end().await;
+        }
+        app.end().await;
     }
 }
