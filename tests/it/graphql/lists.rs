@@ -80,11 +80,16 @@ on_both_databases! {
         let receiver = app.receiver().await.answer_statuses((0..40).map(|_| 500));
         let policy = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 1 } });
         let endpoint = json!({ "url": receiver.url() });
-        builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.paid"], "endpoint": endpoint, "retryPolicy": policy })).await;
+        // Each endpoint fails four times: at the fifth it would be let alone.
+        for channel in ["even", "odd"] {
+            let input = json!({ "eventTypes": ["invoice.paid"], "channels": [channel], "endpoint": endpoint, "retryPolicy": policy });
+            builder::subscribe(&app.api, input).await;
+        }
         builder::subscribe(&app.api, json!({ "eventTypes": ["sms.outbound"], "endpoint": endpoint })).await;
         for n in 0..12 {
             let event_type = if n % 3 == 0 { "sms.outbound" } else { "invoice.paid" };
-            builder::publish(&app.api, json!({ "eventType": event_type, "payload": n })).await;
+            let channel = if n % 2 == 0 { "even" } else { "odd" };
+            builder::publish(&app.api, json!({ "eventType": event_type, "payload": n, "channels": [channel] })).await;
             app.clock.advance(Duration::from_millis(1));
         }
         app.deliveries_in("EXHAUSTED", 8).await;

@@ -162,7 +162,16 @@ impl Plans {
         let steps: Vec<String> = rows.iter().map(|row| row.try_get("", column).expect("a step")).collect();
         let is_merged = statement.sql.contains(r#"AS "part""#);
         let is_wrong = |step: &String| {
-            let scans = ["delivery", "event", "attempt", "endpoint", "subscription", "signing_secret"];
+            let scans = [
+                "delivery",
+                "event",
+                "attempt",
+                "endpoint",
+                "endpoint_health",
+                "subscription",
+                "signing_secret",
+                "replay",
+            ];
             scans.iter().any(|table| *step == format!("SCAN {table}") || step.starts_with(&format!("SCAN {table} ")))
                 || (step.contains("TEMP B-TREE") && step.contains("ORDER BY") && !is_bounded && !is_merged)
         };
@@ -172,7 +181,7 @@ impl Plans {
 
 /// Of what a caller asks; the dispatcher writes its tables without quotes.
 fn is_of_a_list(sql: &str) -> bool {
-    ["delivery", "event", "attempt", "endpoint", "subscription", "event_type"]
+    ["delivery", "event", "attempt", "endpoint", "subscription", "event_type", "replay"]
         .iter()
         .any(|table| sql.contains(&format!(r#"FROM "{table}""#)))
 }
@@ -218,6 +227,11 @@ fn many() -> Vec<String> {
          'idempotency_key', CASE WHEN n % 500 = 0 THEN 'k' || n END",
         id("event", "n")
     );
+    let health = format!(
+        "INSERT INTO endpoint_health SELECT new.* FROM endpoint_health AS old, endpoint, \
+         LATERAL jsonb_populate_record(old, jsonb_build_object('endpoint_id', endpoint.id, 'workspace_id', \
+         endpoint.workspace_id)) AS new WHERE endpoint.id <> old.endpoint_id"
+    );
     let attempt = format!("'id', {}, {workspace}, 'delivery_id', {}", id("attempt", "n"), id("delivery", "n"));
     let endpoint = format!("'id', {}, 'name', 'n' || n, 'created_at', {}", id("endpoint", "n"), at(140, PARENTS));
     let subscription = format!(
@@ -246,6 +260,7 @@ fn many() -> Vec<String> {
         copy("endpoint", 5_000, &others("others endpoint")),
         copy("subscription", PARENTS, &subscription),
         copy("subscription", 5_000, &others("others subscription")),
+        health,
         copy("event", all, &event),
         copy("delivery", all, &delivery),
         copy("attempt", all, &attempt),
@@ -305,6 +320,7 @@ async fn check_all(backend: Backend) {
     for query in [
         "{ deliveries(first: 50) { nodes { attempts(first: 5) { nodes { id request { url } } } lastAttempt { id } } } }",
         "{ deliveries(first: 50) { nodes { event { id } endpoint { id backlog signing { scheme } } subscription { id } } } }",
+        "{ replays(first: 5) { totalCount nodes { id } } }",
         "{ webhookEndpoints(first: 3) { nodes { subscriptions(first: 5) { nodes { id } } backlog oldestPendingAt } } }",
     ] {
         plans.check(api, query, &json!({}), true).await;

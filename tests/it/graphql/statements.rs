@@ -1,6 +1,8 @@
 //! A page of a hundred costs as many statements as a page of one, whatever is asked of its entries.
 
+use angarium_entity::{Clock, ReplayId, Timestamp, WorkspaceId, replay};
 use angarium_tests::{GraphQl, TestApp, builder, on_both_databases};
+use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::{Value, json};
 
 use super::introspection::Types;
@@ -8,12 +10,13 @@ use super::introspection::Types;
 const MANY: usize = 100;
 
 /// How entries of each kind are reached: `N` is how many, `?` what is asked of each.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 9] = [
     ("ApiKey", "workspaces(first: N) { nodes { __typename apiKeys(first: 1) { nodes { ? } } } }"),
     ("Delivery", "deliveries(first: N) { nodes { __typename ? } }"),
     ("DeliveryAttempt", "deliveries(first: N) { nodes { __typename attempts(first: 1) { nodes { ? } } } }"),
     ("Event", "events(first: N) { nodes { __typename ? } }"),
     ("EventType", "eventTypes(first: N) { nodes { __typename ? } }"),
+    ("Replay", "replays(first: N) { nodes { __typename ? } }"),
     ("WebhookEndpoint", "webhookEndpoints(first: N) { nodes { __typename ? } }"),
     ("WebhookSubscription", "webhookSubscriptions(first: N) { nodes { __typename ? } }"),
     ("Workspace", "workspaces(first: N) { nodes { __typename ? } }"),
@@ -40,21 +43,59 @@ async fn a_hundred_of_each(app: &TestApp) -> GraphQl {
         left.as_array().is_some_and(Vec::is_empty).then_some(())
     })
     .await;
+    let workspace: WorkspaceId = app.workspace.parse().expect("an ID");
+    let replays = (0..MANY).map(|_| done(workspace, app.clock.now()).into_active_model());
+    let stored = replay::Entity::insert_many(replays).exec_without_returning(app.state().db.write()).await;
+    stored.expect("they are stored");
     let own = &app.admin.headers()[0];
     app.admin.with_headers(&[(&own.0, &own.1), ("angarium-workspace", &app.workspace)])
 }
 
-/// The statements of a page, at the least of a few times: others work at the same database.
-async fn cost(app: &TestApp, api: &GraphQl, path: &str, count: usize, asked: &str) -> usize {
-    let query = format!("{{ {} }}", path.replace('N', &count.to_string()).replace('?', asked));
-    let mut least = usize::MAX;
-    for _ in 0..3 {
-        let (statements, data) = app.statements_of(api.data(&query, json!({}))).await;
-        let list = data.as_object().and_then(|data| data.values().next()).expect("a list");
-        assert_eq!(list["nodes"].as_array().map(Vec::len), Some(count), "{query}");
-        least = least.min(statements.len());
+/// A replay that has nothing left to do.
+fn done(workspace_id: WorkspaceId, now: Timestamp) -> replay::Model {
+    replay::Model {
+        id: ReplayId::new(now),
+        workspace_id,
+        status: replay::Status::Completed,
+        target: "{}".to_owned(),
+        subscription_ids: None,
+        rate_per_second: None,
+        matched_count: Some(0),
+        created_count: 0,
+        item_count: 0,
+        planned_at: None,
+        planned_id: None,
+        next_batch_at: None,
+        failure_reason: None,
+        created_by: None,
+        created_at: now,
+        completed_at: Some(now),
+    }
+}
+
+/// How often each page is asked for: others work at the same database.
+const TRIES: usize = 3;
+
+/// The statements of a page of one and of a page of many, at the least.
+async fn costs(app: &TestApp, api: &GraphQl, path: &str, asked: &str) -> (usize, usize) {
+    let mut least = (usize::MAX, usize::MAX);
+    for _ in 0..TRIES {
+        least.0 = least.0.min(cost(app, api, path, 1, asked).await);
+        least.1 = least.1.min(cost(app, api, path, MANY, asked).await);
+        if least.0 == least.1 {
+            break;
+        }
     }
     least
+}
+
+/// The statements of a page.
+async fn cost(app: &TestApp, api: &GraphQl, path: &str, count: usize, asked: &str) -> usize {
+    let query = format!("{{ {} }}", path.replace('N', &count.to_string()).replace('?', asked));
+    let (statements, data) = app.statements_of(api.data(&query, json!({}))).await;
+    let list = data.as_object().and_then(|data| data.values().next()).expect("a list");
+    assert_eq!(list["nodes"].as_array().map(Vec::len), Some(count), "{query}");
+    statements.len()
 }
 
 on_both_databases! {
@@ -66,7 +107,7 @@ on_both_databases! {
         for (object, path) in PATHS {
             let api = if path.starts_with("workspaces") { &app.admin } else { &api };
             for asked in types.asked_of(object) {
-                let (of_one, of_many) = (cost(&app, api, path, 1, &asked).await, cost(&app, api, path, MANY, &asked).await);
+                let (of_one, of_many) = costs(&app, api, path, &asked).await;
                 assert_eq!(of_one, of_many, "{object} {asked}");
                 edges += usize::from(of_one > 1);
             }

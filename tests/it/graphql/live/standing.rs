@@ -156,6 +156,16 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn an_endpoint_that_begins_to_fail_is_told_to_who_asked_for_such(app) {
+        let (good, bad) = (app.receiver().await, app.receiver().await.answer_statuses([500]));
+        app.subscribe(good.url()).await;
+        let failing = app.subscribe(bad.url()).await.endpoint;
+        let mut watch = Watch::endpoints(&app, json!({ "where": { "health": ["FAILING"] } })).await;
+        app.publish(json!(1)).await;
+        assert_eq!(watch.message().await["webhookEndpoint"]["id"], failing);
+        app.end().await;
+    }
+
     async fn the_end_of_a_subscription_is_told_when_it_is_there(app) {
         change(&app, CREATE, json!({ "input": input("a") })).await;
         let mut watch = Watch::subscriptions(&app, json!({ "snapshot": true })).await;
