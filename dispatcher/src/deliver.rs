@@ -32,6 +32,9 @@ pub(crate) async fn deliver_once(
     job: Job,
 ) -> Option<Report> {
     let started_at = clock.now();
+    if let Some(reason) = settings.forbidden.clone() {
+        return Some(refused(settings, job, started_at, reason));
+    }
     let started = Instant::now();
     let Some(subscription) = settings.subscription(job.subscription_id) else {
         tracing::error!(delivery = %job.delivery_id, subscription = %job.subscription_id, "a delivery of an unknown subscription");
@@ -67,6 +70,18 @@ pub(crate) async fn deliver_once(
     let (completed_at, took) = (clock.now(), started.elapsed());
     let exchange = Exchange { started_at, completed_at, took, signature, subscription_version, answered };
     Some(report(settings, job, asking.as_ref(), exchange, rand::random()))
+}
+
+/// What no retry can change ends without a request.
+fn refused(settings: &Settings, job: Job, now: Timestamp, reason: String) -> Report {
+    let nothing = Failure { code: ErrorCode::Connection, message: String::new() };
+    let exchange =
+        Exchange { started_at: now, completed_at: now, took: Duration::ZERO, signature: None, answered: Err(nothing) };
+    // An open delivery is all that is ever taken, so the step is allowed.
+    let next = job.state().fail(now).unwrap_or(job.state());
+    let attempt = attempt_row(settings, &job, exchange, None);
+    let hold = pause_at(settings.on_exhausted, &job, next);
+    Report { job, attempt, is_sent: false, next, reason: Some(reason), hold }
 }
 
 /// What was sent when, and what came back.
@@ -131,7 +146,7 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
         attempt.response_headers = None;
         attempt.response_body_truncated = attempt.response_body.take().is_some_and(|body| !body.is_empty());
     }
-    Report { job, attempt, next, reason, confirms, hold, ended, verdict: Default::default() }
+    Report { job, attempt, is_sent: true, next, reason, confirms, hold, ended, verdict: Default::default() }
 }
 
 /// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.

@@ -12,6 +12,8 @@ use crate::machine::breaker::{Ended, Verdict};
 pub(crate) struct Report {
     pub(crate) job: Job,
     pub(crate) attempt: attempt::Model,
+    /// Whether there was a request. Otherwise the attempt is not one: it is not counted and not stored.
+    pub(crate) is_sent: bool,
     /// Where the delivery goes, unless somebody moved it meanwhile.
     pub(crate) next: DeliveryState,
     /// Why, for people.
@@ -44,7 +46,7 @@ impl Report {
             event_id: self.job.event.id,
             endpoint_id: self.job.endpoint_id,
             subscription_id: self.job.subscription_id,
-            attempt_id: Some(self.attempt.id),
+            attempt_id: self.is_sent.then_some(self.attempt.id),
             previous_status: Some(self.job.status.name().to_owned()),
             status: self.next.status().name().to_owned(),
         }

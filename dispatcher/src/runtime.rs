@@ -27,7 +27,7 @@ use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
 use crate::store::notice::Notices;
 use crate::store::replay::Replays;
-use crate::store::{completion, expiry, ingest, install, pager, sieve, sole, sweep};
+use crate::store::{completion, expiry, held, ingest, install, pager, retention, sieve, sole, sweep};
 use crate::transport::{ClientError, Transport};
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
@@ -133,7 +133,7 @@ impl Dispatcher {
         };
         let tasks = vec![
             tokio::spawn(crate::store::forget::run(db.clone(), clock.clone())).abort_handle(),
-            tokio::spawn(canceler.finish(clock.now())).abort_handle(),
+            tokio::spawn(canceler.clone().finish(clock.now())).abort_handle(),
             supervise("the eraser", eraser.clone().run()).abort_handle(),
             supervise("the replays", replays.clone().run()).abort_handle(),
             supervise("the ingest committer", committer).abort_handle(),
@@ -141,6 +141,8 @@ impl Dispatcher {
                 .abort_handle(),
             supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
             supervise("the sweep of what ends", sweeper.run()).abort_handle(),
+            supervise("the sweep of what is held", held::run(canceler, clock.clone())).abort_handle(),
+            supervise("the sweep of what is old", retention::run(db.clone(), clock.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let count = installation.shard_count;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use angarium_entity::endpoint::{self, BodyFormat, Ordering, RequestHeader, SignatureScheme, Status, StrictExhaustion};
 use angarium_entity::json::StringList;
 use angarium_entity::sealer::{SealError, Sealer};
+use angarium_entity::workspace::rules::PatternError;
 use angarium_entity::{
     RetryPolicy, SubscriptionId, WorkspaceId, endpoint_health, signing_secret, subscription, workspace,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) on_exhausted: Option<StrictExhaustion>,
     /// How it was doing when this was read.
     pub(crate) health: endpoint_health::Model,
+    /// Why nothing can be sent there: the rules of the workspace forbid the URL. No retry changes that.
+    pub(crate) forbidden: Option<String>,
     pub(crate) signature_scheme: SignatureScheme,
     pub(crate) signer: Signer,
     subscriptions: HashMap<SubscriptionId, OfSubscription>,
@@ -48,6 +51,8 @@ pub(crate) struct OfSubscription {
 pub(crate) enum SettingsError {
     #[error("the stored URL of the endpoint does not parse")]
     Url(#[from] url::ParseError),
+    #[error("a stored rule of the workspace does not compile")]
+    Rules(#[from] PatternError),
     #[error("a secret header of the endpoint does not open")]
     Header(#[from] SealError),
     #[error(transparent)]
@@ -77,6 +82,7 @@ impl Settings {
         let suspend_after = Duration::from_millis(u64::try_from(workspace.suspend_after_ms).unwrap_or(u64::MAX));
         let patience = Patience { suspend_after, suspended };
         let rate_limit = row.rate_limit_per_second.and_then(|limit| usize::try_from(limit).ok());
+        let forbidden = workspace.rules.compile()?.check_url(&row.url).err();
         let subscriptions = subscriptions
             .into_iter()
             .map(|subscription| {
@@ -94,6 +100,7 @@ impl Settings {
             rules: Rules { ordering: row.ordering, max_in_flight, rate_limit, hold, patience },
             health,
             on_exhausted: (row.ordering == Ordering::Strict).then_some(row.on_exhausted),
+            forbidden: forbidden.map(|forbidden| format!("The URL of the endpoint {forbidden}.")),
             signature_scheme: row.signature_scheme,
             signer,
             subscriptions,

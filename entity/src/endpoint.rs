@@ -62,6 +62,8 @@ pub struct Model {
     pub status: Status,
     /// Why, in words.
     pub status_reason: Option<String>,
+    /// What waits because it is not ACTIVE has waited for it since then at the earliest; see `store/held.rs`.
+    pub held_since: Option<Timestamp>,
     /// Deliveries wait until then because the receiver asked (`Retry-After`).
     pub held_until: Option<Timestamp>,
     /// Grows with every change; see [`crate::endpoint_revision`].

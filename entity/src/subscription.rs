@@ -57,6 +57,8 @@ pub struct Model {
     pub service: Option<String>,
     /// Switched on by its owner.
     pub enabled: bool,
+    /// What waits because it is off has waited for it since then at the earliest; see `store/held.rs`.
+    pub held_since: Option<Timestamp>,
     /// When it ends; null for never.
     pub expires_at: Option<Timestamp>,
     /// When the server has to look at it because of its end; see [`expiry_due_at`].

@@ -69,6 +69,13 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+impl Model {
+    /// Default and longest lifetime of a subscription; none when subscriptions need no end.
+    pub fn max_subscription_lifetime(&self) -> Option<Duration> {
+        self.max_subscription_lifetime_ms.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+    }
+}
+
 /// Whether signing secrets can be read after creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "SCREAMING_SNAKE_CASE")]
@@ -109,6 +116,16 @@ pub async fn bump_config_version(db: &impl ConnectionTrait, id: WorkspaceId) -> 
         .exec(db)
         .await
         .map(drop)
+}
+
+/// A workspace as it is now that nobody else changes it, its subscriptions or its endpoints until the transaction ends.
+/// Grows its `config_version`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn take(db: &impl ConnectionTrait, id: WorkspaceId) -> Result<Option<Model>, DbErr> {
+    bump_config_version(db, id).await?;
+    Entity::find_by_id(id).one(db).await
 }
 
 #[cfg(test)]

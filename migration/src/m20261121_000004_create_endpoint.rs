@@ -33,6 +33,7 @@ impl MigrationTrait for Migration {
                 flag("inline"),
                 word("status"),
                 text_null("status_reason"),
+                big_null("held_since"),
                 big_null("held_until"),
                 int("version"),
                 uuid_null("created_by"),
@@ -107,6 +108,7 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX endpoint_workspace_name ON endpoint (workspace_id, COALESCE(name, ''), id)",
                 "CREATE INDEX endpoint_workspace_updated ON endpoint (workspace_id, updated_at, id)",
                 "CREATE INDEX endpoint_health_workspace ON endpoint_health (workspace_id, status, endpoint_id)",
+                "CREATE INDEX endpoint_held ON endpoint (held_since) WHERE status <> 'ACTIVE'",
                 "CREATE INDEX signing_secret_endpoint ON signing_secret (endpoint_id, created_at)",
             ],
         )

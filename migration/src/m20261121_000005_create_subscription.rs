@@ -30,6 +30,7 @@ impl MigrationTrait for Migration {
                 json_null("retry_policy"),
                 text_null("service"),
                 flag("enabled"),
+                big_null("held_since"),
                 big_null("expires_at"),
                 big_null("expiry_due_at"),
                 big_null("expired_at"),
@@ -101,6 +102,7 @@ impl MigrationTrait for Migration {
                 // Whose token dies next.
                 "CREATE INDEX confirmation_open ON confirmation (expires_at) \
                  WHERE ended_at IS NULL AND expires_at IS NOT NULL",
+                "CREATE INDEX subscription_held ON subscription (held_since) WHERE NOT enabled",
                 "CREATE INDEX subscription_endpoint ON subscription (endpoint_id, created_at, id)",
             ],
         )

@@ -6,6 +6,7 @@ mod expiry;
 mod failure;
 mod health;
 mod notices;
+mod held;
 mod order;
 mod proxy;
 mod recovery;

@@ -15,6 +15,7 @@ mod live;
 mod plans;
 mod preview;
 mod replay;
+mod rules;
 mod sending;
 mod settings;
 mod statements;

@@ -199,13 +199,13 @@ pub async fn create(
     if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
         return Ok(created);
     }
-    let new = draft.check(state, &Path::argument("input"), &mut problems);
-    let new = problems.unless_any(new).map_err(Refusal::Problems)?;
     let transaction = state.db.begin().await?;
-    workspace::bump_config_version(&transaction, workspace_id).await?;
+    let (_, rules) = super::workspace::take(&transaction, workspace_id).await?;
     if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
         return Ok(created);
     }
+    let new = draft.check(state, &rules, &Path::argument("input"), &mut problems);
+    let new = problems.unless_any(new).map_err(Refusal::Problems)?;
     let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
     if let Some(claim) = claim {
         claim.keep(&transaction, state, created.endpoint.id.0, created.secret.as_ref()).await?;
@@ -263,6 +263,7 @@ pub(super) async fn insert(
         inline,
         status: Status::Active,
         status_reason: None,
+        held_since: None,
         held_until: None,
         version: 1,
         created_by: caller.key_id(),

@@ -24,6 +24,9 @@ pub enum AppError {
     /// An administrator did not say which workspace is meant.
     #[error(transparent)]
     WorkspaceRequired(#[from] WorkspaceRequired),
+    /// The workspace of the key is gone.
+    #[error("the workspace of the key was deleted")]
+    WorkspaceGone,
     /// An argument is out of its bounds or malformed.
     #[error("{0}")]
     BadInput(String),
@@ -60,7 +63,7 @@ impl AppError {
     /// The code that a client can tell it by; none for what is our own fault and nobody else's business.
     pub fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Unauthenticated => Some("UNAUTHENTICATED"),
+            Self::Unauthenticated | Self::WorkspaceGone => Some("UNAUTHENTICATED"),
             Self::Forbidden(_) | Self::ByToken => Some("FORBIDDEN"),
             Self::WorkspaceRequired(_) => Some("WORKSPACE_REQUIRED"),
             Self::BadInput(_) => Some("BAD_USER_INPUT"),

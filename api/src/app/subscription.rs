@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::{self, Change, SubscriptionChange};
 use angarium_entity::creation_key::Object;
+use angarium_entity::workspace::rules::CompiledRules;
 use angarium_entity::{
     EndpointId, SubscriptionId, WorkspaceId, endpoint, subscription, subscription_revision, workspace,
 };
@@ -59,6 +60,8 @@ pub enum ErrorCode {
     Expired,
     /// The CEL expression is wrong; see the message.
     FilterInvalid,
+    /// The lifetime exceeds the workspace maximum.
+    ExpiryTooLong,
     /// The header is set by the server or not allowed.
     HeaderForbidden,
     /// The idempotency key was used with another input.
@@ -203,20 +206,22 @@ pub async fn create(
     if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
         return Ok(created);
     }
-    let checked = check::check(state, draft, problems).await?;
     let transaction = state.db.begin().await?;
-    // First, so that nobody deletes the endpoint meanwhile.
-    workspace::bump_config_version(&transaction, workspace_id).await?;
+    // First, so that nobody deletes the endpoint or changes the rules meanwhile.
+    let (workspace, rules) = super::workspace::take(&transaction, workspace_id).await?;
     if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
         return Ok(created);
     }
+    let checked = check::check(&transaction, state, (&workspace, &rules), draft, problems).await?;
     let (endpoint, secret, url) = match checked.endpoint {
         EndpointChoice::New(new) => {
             let created = endpoints::insert(&transaction, state, caller, workspace_id, *new, true).await?;
             let url = created.endpoint.url.clone();
             (Some(created.endpoint), created.secret, url)
         }
-        EndpointChoice::Existing(id) => (None, None, require_endpoint(&transaction, workspace_id, id).await?.url),
+        EndpointChoice::Existing(id) => {
+            (None, None, require_endpoint(&transaction, workspace_id, id, &rules).await?.url)
+        }
     };
     let mut row = checked.row;
     row.workspace_id = workspace_id;
@@ -284,12 +289,11 @@ async fn require_endpoint(
     db: &impl ConnectionTrait,
     workspace_id: WorkspaceId,
     id: EndpointId,
+    rules: &CompiledRules,
 ) -> Result<endpoint::Model, Refusal<ErrorCode>> {
     let found = endpoint::Entity::of(workspace_id).filter(endpoint::Column::Id.eq(id)).one(db).await?;
     let mut problems = Problems::default();
-    if found.is_none() {
-        problems.add(ErrorCode::NotFound, &Path::argument("input").at("endpoint").at("id"), "does not exist");
-    }
+    check::check_existing(&Path::argument("input").at("endpoint").at("id"), found.as_ref(), rules, &mut problems);
     problems.unless_any(found).map_err(Refusal::Problems)
 }
 

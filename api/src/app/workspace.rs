@@ -18,8 +18,11 @@ use super::reach::Reach;
 use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
 
+mod rules;
 mod settings;
 mod update;
+
+pub(super) use rules::{rules_of, take};
 
 pub use settings::{RulesDraft, Settings};
 pub use update::{Patch, update};

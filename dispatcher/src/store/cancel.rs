@@ -11,7 +11,7 @@ use angarium_entity::{
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
-use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait as _};
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait as _};
 use tokio::sync::broadcast;
 
 use super::confirmation::REPLACED;
@@ -125,25 +125,7 @@ impl Canceler {
         if open.is_empty() {
             return Ok(open);
         }
-        delivery::Entity::update_many()
-            .col_expr(Column::Status, Expr::value(Status::Canceled))
-            .col_expr(Column::StatusReason, Expr::value(reason))
-            .col_expr(Column::NextAttemptAt, Expr::value(Option::<Timestamp>::None))
-            .col_expr(Column::CompletedAt, Expr::value(now))
-            .col_expr(Column::UpdatedAt, Expr::value(now))
-            .filter(Column::Id.is_in(open.iter().map(|row| row.id)))
-            .exec(&transaction)
-            .await?;
-        let changes = open.iter().map(|row| DeliveryChange {
-            delivery_id: row.id,
-            event_id: row.event_id,
-            endpoint_id: row.endpoint_id,
-            subscription_id: row.subscription_id,
-            attempt_id: None,
-            previous_status: Some(row.status.name().to_owned()),
-            status: Status::Canceled.name().to_owned(),
-        });
-        let logged = sql::append_changes(&transaction, now, [(workspace, changes.collect())]).await?;
+        let logged = end(&transaction, workspace, &open, (Status::Canceled, reason), now).await?;
         transaction.commit().await?;
         for change in logged {
             // Nobody watching is not an error.
@@ -193,4 +175,34 @@ impl Canceler {
         }
         Ok(())
     }
+}
+
+/// Ends open deliveries of a workspace, which the transaction has locked, without an attempt.
+pub(super) async fn end(
+    db: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    open: &[delivery::Model],
+    (status, reason): (Status, &str),
+    now: Timestamp,
+) -> Result<Vec<change_log::Model>, DbErr> {
+    use delivery::Column;
+    delivery::Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::StatusReason, Expr::value(reason))
+        .col_expr(Column::NextAttemptAt, Expr::value(Option::<Timestamp>::None))
+        .col_expr(Column::CompletedAt, Expr::value(now))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::Id.is_in(open.iter().map(|row| row.id)))
+        .exec(db)
+        .await?;
+    let changes = open.iter().map(|row| DeliveryChange {
+        delivery_id: row.id,
+        event_id: row.event_id,
+        endpoint_id: row.endpoint_id,
+        subscription_id: row.subscription_id,
+        attempt_id: None,
+        previous_status: Some(row.status.name().to_owned()),
+        status: status.name().to_owned(),
+    });
+    sql::append_changes(db, now, [(workspace, changes.collect())]).await
 }

@@ -130,7 +130,8 @@ impl Committer {
         let applied = apply(&transaction, group, now).await?;
         let counted: Vec<&Report> =
             group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
-        insert_attempts(&transaction, &counted).await?;
+        let sent: Vec<&Report> = counted.iter().copied().filter(|report| report.is_sent).collect();
+        insert_attempts(&transaction, &sent).await?;
         let mut changes = changes_of(&counted, &applied);
         let mut notices = given_up(&counted, &applied, now);
         let held = standing::apply(&transaction, &counted, &applied, now, &mut changes, &mut notices).await?;
@@ -193,6 +194,7 @@ async fn apply(
     struct Row<'a> {
         id: String,
         expected: i32,
+        sent: i32,
         round: i32,
         status: &'a str,
         reason: Option<&'a str>,
@@ -201,9 +203,10 @@ async fn apply(
         started_at: i64,
         response_status_code: Option<i32>,
     }
-    const FIELDS: [Field; 9] = [
+    const FIELDS: [Field; 10] = [
         sql::uuid("id"),
         sql::int("expected"),
+        sql::int("sent"),
         sql::int("round"),
         sql::text("status"),
         sql::text("reason"),
@@ -217,6 +220,7 @@ async fn apply(
         .map(|report| Row {
             id: sql::hex(report.job.delivery_id.0),
             expected: report.job.attempt_count,
+            sent: i32::from(report.is_sent),
             round: report.job.round,
             status: report.next.status().name(),
             reason: report.reason.as_deref(),
@@ -233,14 +237,14 @@ async fn apply(
     let decides = "(d.round = r.round AND d.status IN ('PENDING', 'RETRYING'))";
     let text = format!(
         "UPDATE delivery AS d SET \
-         attempt_count = d.attempt_count + 1, \
-         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + 1 ELSE d.round_attempts END, \
+         attempt_count = d.attempt_count + r.sent, \
+         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + r.sent ELSE d.round_attempts END, \
          status = CASE WHEN {decides} THEN r.status ELSE d.status END, \
          status_reason = CASE WHEN {decides} THEN r.reason ELSE d.status_reason END, \
          next_attempt_at = CASE WHEN {decides} THEN r.next_attempt_at ELSE d.next_attempt_at END, \
          completed_at = CASE WHEN {decides} THEN r.completed_at ELSE d.completed_at END, \
-         last_attempt_at = r.started_at, \
-         response_status_code = r.response_status_code, \
+         last_attempt_at = CASE WHEN r.sent = 1 THEN r.started_at ELSE d.last_attempt_at END, \
+         response_status_code = CASE WHEN r.sent = 1 THEN r.response_status_code ELSE d.response_status_code END, \
          updated_at = $2 \
          FROM {source} AS r WHERE d.id = r.id AND d.attempt_count = r.expected \
          RETURNING id AS counted, round AS counted_round, status AS counted_status, next_attempt_at AS counted_next"

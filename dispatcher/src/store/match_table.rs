@@ -238,6 +238,7 @@ mod tests {
             revision: 1,
             service: None,
             enabled: true,
+            held_since: None,
             expires_at,
             expiry_due_at: expires_at,
             expired_at: None,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use angarium_entity::endpoint::header::{self, HeaderError};
 use angarium_entity::endpoint::url::{self, UrlError};
 use angarium_entity::endpoint::{MASK, RequestHeader, TIMEOUT};
+use angarium_entity::workspace::rules::{CompiledRules, Forbidden};
 
 use super::{
     AppState, DESCRIPTION_LEN_MAX, Draft, Duration, ErrorCode, HeaderDraft, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX,
@@ -15,10 +16,16 @@ use crate::app::duration;
 
 impl Draft {
     /// Checks everything and tells all that is wrong. `field` is where the draft was given.
-    pub fn check(self, state: &AppState, field: &Path, problems: &mut Problems<ErrorCode>) -> Option<NewEndpoint> {
+    pub fn check(
+        self,
+        state: &AppState,
+        rules: &CompiledRules,
+        field: &Path,
+        problems: &mut Problems<ErrorCode>,
+    ) -> Option<NewEndpoint> {
         let name = problems.optional_text(&field.at("name"), self.name, NAME_LEN_MAX);
         let description = problems.optional_text(&field.at("description"), self.description, DESCRIPTION_LEN_MAX);
-        let url = check_url(state, &field.at("url"), &self.url, problems);
+        let url = check_url(state, rules, &field.at("url"), &self.url, problems);
         let headers = check_headers(&field.at("headers"), self.headers, &[], problems);
         let max_in_flight = check_in_flight(&field.at("maxInFlight"), self.ordering, self.max_in_flight, problems);
         let rate_limit = check_rate_limit(&field.at("rateLimitPerSecond"), self.rate_limit, problems);
@@ -45,6 +52,7 @@ impl Draft {
 
 pub(super) fn check_url(
     state: &AppState,
+    rules: &CompiledRules,
     field: &Path,
     text: &str,
     problems: &mut Problems<ErrorCode>,
@@ -66,6 +74,14 @@ pub(super) fn check_url(
     };
     if let Err(error) = state.dispatcher.check_url(&url) {
         problems.add(ErrorCode::UrlForbidden, field, format!("cannot be delivered to: {error}"));
+        return None;
+    }
+    if let Err(forbidden) = rules.check_url(text) {
+        let code = match forbidden {
+            Forbidden::UrlTooLong(_) => ErrorCode::TooLong,
+            Forbidden::Url(_) | Forbidden::EventType(_) => ErrorCode::Invalid,
+        };
+        problems.add(code, field, forbidden.to_string());
         return None;
     }
     Some(text.to_owned())

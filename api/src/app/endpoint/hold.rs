@@ -54,10 +54,12 @@ async fn set_status(
         }
     };
     let found = problems.unless_any(found).map_err(Refusal::Problems)?;
-    let now = state.now();
+    let (now, held_since) = (state.now(), found.held_since);
     let recovers = found.status == Status::Suspended && status == Status::Active;
     let mut changed = found.into_active_model();
     changed.status = Set(status);
+    // Who pauses what is suspended lets nothing wait anew.
+    changed.held_since = Set((status != Status::Active).then(|| held_since.unwrap_or(now)));
     changed.status_reason = Set(reason);
     if status == Status::Active {
         // Whoever resumes an endpoint does not want to wait for what its receiver once asked for.

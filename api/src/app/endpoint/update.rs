@@ -9,6 +9,7 @@ use angarium_entity::endpoint::{
     self, BodyFormat, Ordering, RequestHeaders, SignatureScheme, Status, StrictExhaustion, TIMEOUT,
 };
 use angarium_entity::signing_secret::{self, SigningSecret};
+use angarium_entity::workspace::rules::CompiledRules;
 use angarium_entity::{endpoint_health, endpoint_revision};
 use sea_orm::{ActiveModelTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, Set};
 
@@ -17,6 +18,7 @@ use super::rotate::{forget, retire};
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, HeaderDraft, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
 use crate::app::subscription::moved;
+use crate::app::workspace::rules_of;
 use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
@@ -101,7 +103,8 @@ pub async fn update(
         return Err(conflict(ErrorCode::Conflict, before.version).into());
     }
     let mut problems = Problems::default();
-    let checked = patch.check(state, before, &Path::argument("input"), &mut problems);
+    let rules = rules_of(&transaction, before.workspace_id).await?;
+    let checked = patch.check(state, &rules, before, &Path::argument("input"), &mut problems);
     let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
     let (mut changes, is_moved) = (Vec::from_iter(checked.change()), checked.moves());
     let updated = checked.store(&transaction, state).await?;
@@ -130,6 +133,7 @@ impl Patch {
     pub(in crate::app) fn check(
         self,
         state: &AppState,
+        rules: &CompiledRules,
         before: endpoint::Model,
         field: &Path,
         problems: &mut Problems<ErrorCode>,
@@ -138,7 +142,7 @@ impl Patch {
         let (at, present) = (field.at("description"), before.description.as_ref());
         let description = problems.changed_text(&at, self.description, present, DESCRIPTION_LEN_MAX);
         let url = match problems.not_cleared(&field.at("url"), self.url) {
-            Some(Some(url)) => check_url(state, &field.at("url"), &url, problems),
+            Some(Some(url)) => check_url(state, rules, &field.at("url"), &url, problems),
             Some(None) => Some(before.url.clone()),
             None => None,
         };

@@ -1,14 +1,17 @@
 //! What a subscription may look like.
 
+use std::time::Duration;
+
 use angarium_entity::event::CHANNEL_LEN_MAX;
 use angarium_entity::json::StringList;
 use angarium_entity::subscription::cel::{self, Filter};
 use angarium_entity::subscription::event_filter::Pattern;
 use angarium_entity::subscription::payload_fields;
 use angarium_entity::subscription::{self, CHANNELS_MAX, EVENT_TYPES_MAX, METADATA_BYTES_MAX, OWNER_ID_LEN_MAX};
+use angarium_entity::workspace::rules::CompiledRules;
 use angarium_entity::workspace::{LIFETIME, SubscriptionConfirmation};
-use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
-use sea_orm::ConnectionTrait;
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint, workspace};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use uuid::Uuid;
 
 use super::{AppState, Draft, EndpointChoice, EndpointDraft, ErrorCode, Path, Problems, Refusal, endpoints};
@@ -24,7 +27,9 @@ pub(super) struct Checked {
 
 /// Checks everything and tells all that is wrong, with what was found before.
 pub(super) async fn check(
+    db: &DatabaseTransaction,
     state: &AppState,
+    (workspace, rules): (&workspace::Model, &CompiledRules),
     draft: Draft,
     mut problems: Problems<ErrorCode>,
 ) -> Result<Checked, Refusal<ErrorCode>> {
@@ -33,9 +38,9 @@ pub(super) async fn check(
     let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
     let owner_id = problems.optional_text(&input.at("ownerId"), draft.owner_id, OWNER_ID_LEN_MAX);
     let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
-    let endpoint = check_endpoint(state, &input.at("endpoint"), draft.endpoint, &mut problems);
-    check_patterns(&input.at("eventTypes"), &draft.event_types, &mut problems);
-    check_catalogue(state.db.read(), &input, &draft.event_types, &[], service.as_deref(), &mut problems).await?;
+    let endpoint = check_endpoint(state, rules, &input.at("endpoint"), draft.endpoint, &mut problems);
+    check_patterns(&input.at("eventTypes"), &draft.event_types, rules, &mut problems);
+    check_catalogue(db, &input, &draft.event_types, &[], service.as_deref(), &mut problems).await?;
     let channels = check_channels(&input.at("channels"), draft.channels, CHANNELS_MAX, &mut problems);
     let filter = check_filter(&input.at("filter"), draft.filter, &mut problems);
     let payload_fields = check_payload_fields(&input.at("payloadFields"), draft.payload_fields, &mut problems);
@@ -43,7 +48,8 @@ pub(super) async fn check(
     let retry_policy = draft
         .retry_policy
         .and_then(|policy| policy.check(ErrorCode::RetryPolicyInvalid, &input.at("retryPolicy"), &mut problems));
-    let expires_at = check_lifetime(&input.at("expiresIn"), draft.expires_in.as_deref(), now, &mut problems);
+    let (field, longest) = (input.at("expiresIn"), workspace.max_subscription_lifetime());
+    let expires_at = check_lifetime(&field, draft.expires_in.as_deref(), longest, now, &mut problems);
     let endpoint = problems.unless_any(endpoint).map_err(Refusal::Problems)?;
     let row = subscription::Model {
         id: SubscriptionId::new(now),
@@ -63,6 +69,7 @@ pub(super) async fn check(
         retry_policy,
         service,
         enabled: draft.enabled,
+        held_since: None,
         expires_at,
         expiry_due_at: subscription::expiry_due_at(expires_at, now),
         expired_at: None,
@@ -82,6 +89,7 @@ pub(super) async fn check(
 
 fn check_endpoint(
     state: &AppState,
+    rules: &CompiledRules,
     field: &Path,
     draft: EndpointDraft,
     problems: &mut Problems<ErrorCode>,
@@ -99,12 +107,31 @@ fn check_endpoint(
         EndpointDraft::Create(draft) => (*draft, field.at("create")),
     };
     let mut found = Problems::default();
-    let new = draft.check(state, &field, &mut found);
+    let new = draft.check(state, rules, &field, &mut found);
     problems.extend_from(found);
     new.map(|new| EndpointChoice::New(Box::new(new)))
 }
 
-pub(super) fn check_patterns(field: &Path, texts: &[String], problems: &mut Problems<ErrorCode>) {
+/// An endpoint that a subscription is given: it may be older than the rules.
+pub(super) fn check_existing(
+    field: &Path,
+    found: Option<&endpoint::Model>,
+    rules: &CompiledRules,
+    problems: &mut Problems<ErrorCode>,
+) {
+    match found.map(|endpoint| rules.check_url(&endpoint.url)) {
+        None => problems.add(ErrorCode::NotFound, field, "does not exist"),
+        Some(Ok(())) => {}
+        Some(Err(forbidden)) => problems.add(ErrorCode::Invalid, field, format!("has a URL that {forbidden}")),
+    }
+}
+
+pub(super) fn check_patterns(
+    field: &Path,
+    texts: &[String],
+    rules: &CompiledRules,
+    problems: &mut Problems<ErrorCode>,
+) {
     if texts.is_empty() {
         problems.add(ErrorCode::Blank, field, "is empty; name at least one event type, or `*`");
     }
@@ -116,6 +143,8 @@ pub(super) fn check_patterns(field: &Path, texts: &[String], problems: &mut Prob
             problems.add(ErrorCode::Blank, &field.item(index), "is empty");
         } else if let Err(error) = Pattern::parse(text) {
             problems.add(ErrorCode::Invalid, &field.item(index), error.to_string());
+        } else if let Err(forbidden) = rules.check_event_type(text) {
+            problems.add(ErrorCode::Invalid, &field.item(index), forbidden.to_string());
         }
     }
 }
@@ -221,16 +250,27 @@ pub(super) fn check_metadata(field: &Path, text: Option<&str>, problems: &mut Pr
     }
 }
 
+/// When a lifetime ends that begins at `now`; `longest` is what the workspace allows, and its default.
 pub(super) fn check_lifetime(
     field: &Path,
     text: Option<&str>,
+    longest: Option<Duration>,
     now: Timestamp,
     problems: &mut Problems<ErrorCode>,
 ) -> Option<Timestamp> {
-    match duration::parse(text?) {
-        Ok(lifetime) if LIFETIME.contains(&lifetime) => return Some(now + lifetime),
-        Ok(_) => problems.add(ErrorCode::Invalid, field, "is not from 1 minute to 10 years (`P3650D`)"),
-        Err(error) => problems.add(ErrorCode::Invalid, field, error.to_string()),
+    let Some(text) = text else { return longest.map(|longest| now + longest) };
+    match (duration::parse(text), longest) {
+        (Ok(lifetime), Some(longest)) if LIFETIME.contains(&lifetime) && lifetime > longest => {
+            let longest = duration::print(longest);
+            problems.add(
+                ErrorCode::ExpiryTooLong,
+                field,
+                format!("is longer than `{longest}`, the workspace's maximum"),
+            );
+        }
+        (Ok(lifetime), _) if LIFETIME.contains(&lifetime) => return Some(now + lifetime),
+        (Ok(_), _) => problems.add(ErrorCode::Invalid, field, "is not from 1 minute to 10 years (`P3650D`)"),
+        (Err(error), _) => problems.add(ErrorCode::Invalid, field, error.to_string()),
     }
     None
 }
@@ -244,6 +284,10 @@ pub(super) fn each_once(texts: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn no_rules() -> CompiledRules {
+        workspace::Rules::default().compile().expect("there is no pattern")
+    }
+
     fn told(check: impl FnOnce(&Path, &mut Problems<ErrorCode>)) -> Vec<ErrorCode> {
         let mut problems = Problems::default();
         check(&Path::argument("x"), &mut problems);
@@ -253,7 +297,7 @@ mod tests {
     #[test]
     fn patterns_are_one_to_a_hundred_and_each_is_checked() {
         let patterns = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let check = |list: Vec<String>| told(|field, problems| check_patterns(field, &list, problems));
+        let check = |list: Vec<String>| told(|field, problems| check_patterns(field, &list, &no_rules(), problems));
         assert_eq!(check(patterns(&["a", "a.*", "*"])), []);
         assert_eq!(check(vec![]), [ErrorCode::Blank]);
         assert_eq!(check(patterns(&["", "a*b"])), [ErrorCode::Blank, ErrorCode::Invalid]);
@@ -272,11 +316,25 @@ mod tests {
     fn a_lifetime_is_from_a_minute_to_ten_years() {
         let check = |text| {
             let mut problems = Problems::default();
-            check_lifetime(&Path::argument("x"), Some(text), Timestamp::from_millis(0), &mut problems)
+            check_lifetime(&Path::argument("x"), Some(text), None, Timestamp::from_millis(0), &mut problems)
         };
         assert_eq!(check("PT1M"), Some(Timestamp::from_millis(60_000)));
         assert_eq!([check("PT59S"), check("P3651D"), check("P1Y"), check("")], [None; 4]);
         assert!(check("P3650D").is_some());
+    }
+
+    #[test]
+    fn the_longest_lifetime_of_the_workspace_is_the_default_and_the_bound() {
+        let longest = Some(Duration::from_secs(120));
+        let end = |text| {
+            check_lifetime(&Path::argument("x"), text, longest, Timestamp::from_millis(0), &mut Problems::default())
+        };
+        assert_eq!([end(None), end(Some("PT2M"))], [Some(Timestamp::from_millis(120_000)); 2]);
+        assert_eq!(end(Some("PT1M")), Some(Timestamp::from_millis(60_000)));
+        let check =
+            |text| told(|field, told| _ = check_lifetime(field, Some(text), longest, Timestamp::from_millis(0), told));
+        assert_eq!([check("PT2M0.001S"), check("P3650D")], [[ErrorCode::ExpiryTooLong]; 2]);
+        assert_eq!([check("P3651D"), check("PT1S")], [[ErrorCode::Invalid]; 2]);
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub async fn switch(
     }
     subscription::Entity::update_many()
         .col_expr(subscription::Column::Enabled, Expr::value(enabled))
+        .col_expr(subscription::Column::HeldSince, Expr::value((!enabled).then_some(now)))
         .col_expr(subscription::Column::Version, Expr::col(subscription::Column::Version).add(1))
         .col_expr(subscription::Column::UpdatedAt, Expr::value(now))
         .filter(subscription::Column::Id.is_in(changed.iter().map(|row| row.id)))
@@ -63,6 +64,7 @@ pub async fn switch(
     logged::commit(state, transaction, now, changes).await?;
     for row in &mut changed {
         row.enabled = enabled;
+        row.held_since = (!enabled).then_some(now);
         row.version += 1;
         row.updated_at = now;
     }

@@ -5,20 +5,22 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::json::StringList;
 use angarium_entity::signing_secret::SigningSecret;
 use angarium_entity::subscription::{self, CHANNELS_MAX, OWNER_ID_LEN_MAX};
+use angarium_entity::workspace::rules::CompiledRules;
 use angarium_entity::{EndpointId, endpoint, subscription_revision};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, IntoActiveModel as _, QueryFilter as _, Set,
 };
 
 use super::check::{
-    check_catalogue, check_channels, check_filter, check_metadata, check_patterns, check_payload_fields, each_once,
+    check_catalogue, check_channels, check_existing, check_filter, check_metadata, check_patterns, check_payload_fields,
+    each_once,
 };
 use super::{ErrorCode, change_of, confirm, endpoints, endpoints_of, insert_revision, take};
 use crate::app::endpoint::update as endpoint_update;
 use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::app::reach::Reach;
 use crate::app::retry_policy::RetryPolicyDraft;
-use crate::app::workspace::NAME_LEN_MAX;
+use crate::app::workspace::{NAME_LEN_MAX, rules_of};
 use crate::app::{AppError, Change, Path, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
@@ -91,10 +93,11 @@ pub async fn update(
     if expected_version.is_some_and(|expected| expected != before.version) {
         return Err(endpoint_update::conflict(ErrorCode::Conflict, before.version).into());
     }
+    let rules = rules_of(&transaction, before.workspace_id).await?;
     let mut problems = Problems::default();
     let endpoint_field = Path::argument("input").at("endpoint");
     let endpoint = match problems.not_cleared(&endpoint_field, patch.endpoint.clone()) {
-        Some(Some(change)) => check_endpoint(&transaction, state, &before, change, &mut problems).await?,
+        Some(Some(change)) => check_endpoint(&transaction, (state, &rules), &before, change, &mut problems).await?,
         Some(None) => Some(EndpointChoice::Keep),
         None => None,
     };
@@ -102,7 +105,7 @@ pub async fn update(
         let field = Path::argument("input").at("enabled");
         problems.add(ErrorCode::Expired, &field, "is of a subscription that is expired; renew it first");
     }
-    let after = patch.check(&transaction, &before, &mut problems).await?;
+    let after = patch.check(&transaction, &before, &rules, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
     let (mut changes, mut secret) = (Vec::new(), None);
     let (now, mut moved) = (state.now(), None);
@@ -167,11 +170,14 @@ async fn store(
     let version = before.version + 1;
     let is_revised = subscription_revision::Model::from(&before).is_outdated_by(&after);
     let revision = if is_revised { version } else { before.revision };
+    let now = state.now();
+    let held_since = if before.enabled == after.enabled { before.held_since } else { (!after.enabled).then_some(now) };
     let mut changed = before.into_active_model();
     changed.name = Set(after.name);
     changed.description = Set(after.description);
     changed.owner_id = Set(after.owner_id);
     changed.enabled = Set(after.enabled);
+    changed.held_since = Set(held_since);
     changed.endpoint_id = Set(after.endpoint_id);
     changed.event_types = Set(after.event_types);
     changed.channels = Set(after.channels);
@@ -184,7 +190,7 @@ async fn store(
     changed.confirmation_expires_at = Set(after.confirmation_expires_at);
     changed.version = Set(version);
     changed.revision = Set(revision);
-    changed.updated_at = Set(state.now());
+    changed.updated_at = Set(now);
     let row = changed.update(db).await?;
     if is_revised {
         insert_revision(db, &row).await?;
@@ -194,7 +200,7 @@ async fn store(
 
 async fn check_endpoint(
     db: &DatabaseTransaction,
-    state: &AppState,
+    (state, rules): (&AppState, &CompiledRules),
     before: &subscription::Model,
     change: EndpointChange,
     problems: &mut Problems<ErrorCode>,
@@ -207,16 +213,14 @@ async fn check_endpoint(
                 Ok(id) => find(id).one(db).await?,
                 Err(_) => None,
             };
-            if found.is_none() {
-                problems.add(ErrorCode::NotFound, &field.at("id"), "does not exist");
-            }
+            check_existing(&field.at("id"), found.as_ref(), rules, problems);
             Ok(found.map(|endpoint| EndpointChoice::Other(Box::new(endpoint))))
         }
         EndpointChange::Update(patch) => {
             let lost = || AppError::Inconsistent(format!("{} has no endpoint", before.id));
             let present = find(before.endpoint_id).one(db).await?.ok_or_else(lost)?;
             let mut found = Problems::default();
-            let checked = patch.check(state, present, &field.at("update"), &mut found);
+            let checked = patch.check(state, rules, present, &field.at("update"), &mut found);
             problems.extend_from(found);
             Ok(checked.map(|checked| EndpointChoice::Changed(Box::new(checked))))
         }
@@ -229,6 +233,7 @@ impl Patch {
         self,
         db: &DatabaseTransaction,
         before: &subscription::Model,
+        rules: &CompiledRules,
         problems: &mut Problems<ErrorCode>,
     ) -> Result<Option<subscription::Model>, AppError> {
         let input = Path::argument("input");
@@ -241,7 +246,7 @@ impl Patch {
         let event_types = match problems.not_cleared(&input.at("eventTypes"), self.event_types) {
             Some(Some(texts)) => {
                 let kept = &before.event_types.0;
-                check_patterns(&input.at("eventTypes"), &texts, problems);
+                check_patterns(&input.at("eventTypes"), &texts, rules, problems);
                 check_catalogue(db, &input, &texts, kept, before.service.as_deref(), problems).await?;
                 Some(StringList(each_once(texts)))
             }

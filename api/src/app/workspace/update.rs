@@ -53,8 +53,9 @@ pub async fn update(
     if after == before {
         return Ok(before);
     }
-    let is_other_policy =
-        after.retry_policy != before.retry_policy || after.suspend_after_ms != before.suspend_after_ms;
+    let is_told = after.retry_policy != before.retry_policy
+        || after.suspend_after_ms != before.suspend_after_ms
+        || after.rules != before.rules;
     let mut changed = before.into_active_model();
     changed.name = Set(after.name);
     changed.external_id = Set(after.external_id);
@@ -70,7 +71,7 @@ pub async fn update(
     let row = changed.update(&transaction).await.map_err(refusal)?;
     transaction.commit().await?;
     state.known_keys.forget();
-    if is_other_policy {
+    if is_told {
         tokio::spawn(tell_endpoints(state.clone(), row.id));
     }
     Ok(row)
@@ -96,7 +97,8 @@ impl Patch {
     }
 }
 
-/// Every endpoint may have a subscription that inherits the policy. In steps: there may be many.
+/// Every endpoint may have a subscription that inherits the policy, or a URL that the rules forbid. In steps: there may
+/// be many.
 async fn tell_endpoints(state: AppState, workspace: WorkspaceId) {
     let mut last = None;
     loop {
@@ -110,7 +112,7 @@ async fn tell_endpoints(state: AppState, workspace: WorkspaceId) {
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(%workspace, error, "failed to tell endpoints of a new retry policy");
+                tracing::error!(%workspace, error, "failed to tell endpoints of new settings");
                 return;
             }
         }

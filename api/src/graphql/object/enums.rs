@@ -25,7 +25,7 @@ pub(crate) enum ApiScope {
     WorkspaceWrite,
     /// Read webhook subscriptions and endpoints.
     WebhookRead,
-    /// Read signing secrets, where the workspace allows it. No workspace does yet.
+    /// Read signing secrets, where the workspace allows it.
     WebhookSecretRead,
     /// Create and change webhook subscriptions and endpoints.
     WebhookSubscribe,

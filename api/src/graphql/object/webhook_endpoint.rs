@@ -3,6 +3,7 @@
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::endpoint;
+use angarium_entity::workspace::SecretVisibility;
 use async_graphql::{Context, ID, Object, Result};
 
 use super::enums::{DeliveryOrdering, StrictExhaustion, WebhookBodyFormat, WebhookEndpointStatus};
@@ -124,6 +125,12 @@ impl WebhookEndpoint {
         Ok(WebhookSigning::new(self.0.signature_scheme, &secrets, ctx.app()?.now()))
     }
 
+    /// The signing secret, the newest during a rotation; null unless the workspace lets secrets be read and the caller has
+    /// WEBHOOK_SECRET_READ, and when unsigned.
+    async fn signing_secret(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        self.readable_secret(ctx).await.transpose()
+    }
+
     /// Whether deliveries go out.
     async fn status(&self) -> WebhookEndpointStatus {
         self.0.status.into()
@@ -192,6 +199,21 @@ impl WebhookEndpoint {
 }
 
 impl WebhookEndpoint {
+    async fn readable_secret(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        if ctx.require(Scope::WebhookSecretRead).is_err() {
+            return Ok(None);
+        }
+        let workspace = ctx.loaders()?.workspace(self.0.workspace_id).await?;
+        if workspace.is_none_or(|workspace| workspace.secret_visibility != SecretVisibility::Readable) {
+            return Ok(None);
+        }
+        let secrets = ctx.loaders()?.secrets(self.0.id).await?;
+        let Some(current) = secrets.iter().rfind(|secret| secret.expires_at.is_none()) else { return Ok(None) };
+        let opened = current.open(&ctx.app()?.sealer);
+        let lost = |error| AppError::Inconsistent(format!("the secret of {} does not open: {error}", self.0.id));
+        Ok(Some(opened.map_err(lost)?.reveal().to_owned()))
+    }
+
     async fn delivery_page(
         &self,
         ctx: &Context<'_>,

@@ -40,7 +40,8 @@ pub(crate) struct WebhookSubscriptionCreateInput {
     /// `endsWith`, `matches` (RE2), `int`, `uint`, `double`, `string` and `dyn`. What fails to evaluate, such as a missing
     /// field, does not match, nor does what takes more than 100,000 steps; see `webhookRequestPreview`.
     filter: Option<String>,
-    /// Lifetime counted from now, 1 minute to 10 years (`P3650D`); absent for no end.
+    /// Lifetime counted from now, 1 minute to 10 years (`P3650D`); at most the workspace maximum, which is also the
+    /// default. Absent for no end where there is no maximum.
     expires_in: Option<Duration>,
     /// Caller-defined key-value data: a JSON object of at most 4 KiB.
     metadata: Option<Json>,

@@ -29,7 +29,7 @@ impl WebhookSubscriptionRenew {
         ctx: &Context<'_>,
         #[graphql(desc = "ID of the subscription.")] id: ID,
         #[graphql(
-            desc = "Lifetime counted from now, 1 minute to 10 years (`P3650D`). Must be given: no workspace has a maximum to default to yet."
+            desc = "Lifetime counted from now, 1 minute to 10 years (`P3650D`); defaults to, and is at most, the workspace maximum. Must be given where there is none."
         )]
         expires_in: Option<Duration>,
     ) -> Option<Result<WebhookSubscriptionRenewPayload>> {
