@@ -57,6 +57,10 @@ pub struct Model {
     /// Grows in the transaction of every change to what matches an event: subscriptions and their endpoints.
     /// A publish compares it with the version it matched by.
     pub config_version: i64,
+    /// How many endpoints it has, without those that are deleted; see [`count`].
+    pub endpoint_count: i64,
+    /// How many subscriptions it has, without those that are deleted.
+    pub subscription_count: i64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -116,6 +120,17 @@ pub async fn bump_config_version(db: &impl ConnectionTrait, id: WorkspaceId) -> 
         .exec(db)
         .await
         .map(drop)
+}
+
+/// Counts what a workspace has one more or less of, in the transaction of the change; `column` is
+/// [`Column::EndpointCount`] or [`Column::SubscriptionCount`]. Counted here, a limit costs the same however many there
+/// are.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count(db: &impl ConnectionTrait, id: WorkspaceId, column: Column, by: i64) -> Result<(), DbErr> {
+    let update = Entity::update_many().col_expr(column, Expr::col(column).add(by)).filter(Column::Id.eq(id));
+    update.exec(db).await.map(drop)
 }
 
 /// A workspace as it is now that nobody else changes it, its subscriptions or its endpoints until the transaction ends.

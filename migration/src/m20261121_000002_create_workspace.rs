@@ -28,6 +28,8 @@ impl MigrationTrait for Migration {
                     word("secret_visibility"),
                     word("subscription_confirmation"),
                     big("config_version"),
+                    big("endpoint_count"),
+                    big("subscription_count"),
                     big("created_at"),
                     big("updated_at"),
                 ],

@@ -11,6 +11,7 @@ mod header;
 mod input;
 mod introspection;
 mod lists;
+mod limits;
 mod live;
 mod plans;
 mod preview;

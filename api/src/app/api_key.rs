@@ -1,9 +1,9 @@
 //! Credentials.
 
 use angarium_entity::api_key::{self, ApiKeySecret, Scope, Scopes};
-use angarium_entity::{ApiKeyId, Timestamp, WorkspaceId};
+use angarium_entity::{ApiKeyId, Timestamp, WorkspaceId, workspace as tenant};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, ExprTrait as _, IntoActiveModel, QueryFilter, Select};
+use sea_orm::{ColumnTrait, EntityTrait, ExprTrait as _, IntoActiveModel, PaginatorTrait as _, QueryFilter, Select};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
@@ -42,9 +42,20 @@ pub async fn create(
     let expires_at = draft.expires_at.and_then(|text| check_expiry(&mut problems, &input.at("expiresAt"), &text, now));
     check_scopes(&mut problems, &input.at("scopes"), caller, &draft.scopes);
     let workspace_id = check_workspace(state, caller, &draft.scopes, draft.workspace.as_ref(), &mut problems).await?;
+    let transaction = state.db.begin().await?;
+    if let Some(workspace) = workspace_id {
+        // First, so that nobody makes another key meanwhile.
+        tenant::take(&transaction, workspace).await?.ok_or(AppError::WorkspaceGone)?;
+        let most = state.limits.api_keys_max;
+        if working(workspace, now).count(&transaction).await? >= most as u64 {
+            let message = format!("is one more than the {most} API keys that a workspace may have; revoke one first");
+            problems.add(ErrorCode::LimitReached, &input, message);
+        }
+    }
     let name = problems.unless_any(name).map_err(Refusal::Problems)?;
     let (row, secret) = make(workspace_id, name, Scopes::new(draft.scopes), expires_at, now);
-    api_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(state.db.write()).await?;
+    api_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
+    transaction.commit().await?;
     Ok((row, secret))
 }
 
@@ -73,6 +84,15 @@ pub(super) async fn check_workspace(
         problems.add(ErrorCode::NotFound, &field, "does not exist");
     }
     Ok(found)
+}
+
+/// The keys of a workspace that are neither revoked nor expired.
+fn working(workspace: WorkspaceId, now: Timestamp) -> Select<api_key::Entity> {
+    use api_key::Column;
+    api_key::Entity::find()
+        .filter(Column::WorkspaceId.eq(workspace))
+        .filter(Column::RevokedAt.is_null())
+        .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now)))
 }
 
 /// A fresh key and its row, not yet stored.

@@ -59,6 +59,8 @@ pub enum ErrorCode {
     Invalid,
     /// Subscriptions still use the endpoint.
     InUse,
+    /// The workspace has as many endpoints as it may.
+    LimitReached,
     /// No such object in this workspace.
     NotFound,
     /// The endpoint has no secret to rotate.
@@ -200,10 +202,11 @@ pub async fn create(
         return Ok(created);
     }
     let transaction = state.db.begin().await?;
-    let (_, rules) = super::workspace::take(&transaction, workspace_id).await?;
+    let (workspace, rules) = super::workspace::take(&transaction, workspace_id).await?;
     if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
         return Ok(created);
     }
+    check_count(state, &workspace, &Path::argument("input"), &mut problems);
     let new = draft.check(state, &rules, &Path::argument("input"), &mut problems);
     let new = problems.unless_any(new).map_err(Refusal::Problems)?;
     let created = insert(&transaction, state, caller, workspace_id, new, false).await?;
@@ -274,11 +277,26 @@ pub(super) async fn insert(
     let revision = endpoint_revision::Model::from(&endpoint).into_active_model();
     endpoint::Entity::insert(endpoint.clone().into_active_model()).exec_without_returning(db).await?;
     endpoint_revision::Entity::insert(revision).exec_without_returning(db).await?;
+    workspace::count(db, workspace_id, workspace::Column::EndpointCount, 1).await?;
     if let Some(secret) = &new.secret {
         let sealed = signing_secret::Model::seal(secret, id, &state.sealer, now).into_active_model();
         signing_secret::Entity::insert(sealed).exec_without_returning(db).await?;
     }
     Ok(Created { endpoint, secret: new.secret.map(|secret| ShownSecret::new(secret.reveal())) })
+}
+
+/// Whether the workspace may have another endpoint.
+pub(super) fn check_count(
+    state: &AppState,
+    workspace: &workspace::Model,
+    field: &Path,
+    problems: &mut Problems<ErrorCode>,
+) {
+    let most = state.limits.endpoints_max;
+    if usize::try_from(workspace.endpoint_count).is_ok_and(|count| count >= most) {
+        let message = format!("is one more than the {most} endpoints that a workspace may have; delete one first");
+        problems.add(ErrorCode::LimitReached, field, message);
+    }
 }
 
 /// The endpoint with this ID as it is now that nobody else changes the workspace's subscriptions and endpoints, until

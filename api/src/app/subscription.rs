@@ -68,7 +68,7 @@ pub enum ErrorCode {
     IdempotencyMismatch,
     /// The value is malformed.
     Invalid,
-    /// A limit is reached; the message says when to ask again.
+    /// The workspace has as many subscriptions, or endpoints, as it may, or a confirmation was asked for too often.
     LimitReached,
     /// No such object in this workspace.
     NotFound,
@@ -114,6 +114,7 @@ impl From<endpoints::ErrorCode> for ErrorCode {
             | endpoints::ErrorCode::DeliveriesWaiting
             | endpoints::ErrorCode::InUse
             | endpoints::ErrorCode::NotSigned => Self::Invalid,
+            endpoints::ErrorCode::LimitReached => Self::LimitReached,
             endpoints::ErrorCode::NotFound => Self::NotFound,
             endpoints::ErrorCode::SecretWeak => Self::SecretWeak,
             endpoints::ErrorCode::Taken => Self::Taken,
@@ -231,6 +232,7 @@ pub async fn create(
     if let Some(endpoint) = &endpoint {
         row.endpoint_id = endpoint.id;
     }
+    workspace::count(&transaction, workspace_id, workspace::Column::SubscriptionCount, 1).await?;
     subscription::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
     insert_revision(&transaction, &row).await?;
     let asked = confirm::ask(state, &transaction, &[&row], row.endpoint_id, &url, row.created_at).await?;

@@ -38,6 +38,8 @@ pub enum ErrorCode {
     Blank,
     /// The value is malformed.
     Invalid,
+    /// A limit of the workspace is reached.
+    LimitReached,
     /// No such object in this workspace.
     NotFound,
     /// The key would get permissions that the caller lacks.
@@ -135,6 +137,8 @@ pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super
         secret_visibility: SecretVisibility::Once,
         subscription_confirmation: SubscriptionConfirmation::None,
         config_version: 0,
+        endpoint_count: 0,
+        subscription_count: 0,
         created_at: now,
         updated_at: now,
     };

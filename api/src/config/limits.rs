@@ -7,8 +7,10 @@ use super::reader::{Reader, number};
 
 /// Largest limit that is one.
 const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
+/// Largest value of each limit of a workspace.
+const IN_WORKSPACE_MAX: usize = 10_000_000;
 
-/// Bounds of requests; `serverInfo` shows them.
+/// Bounds of requests, of which `serverInfo` shows most, and of what a workspace may hold.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Deepest accepted query. GraphiQL's introspection needs 15.
@@ -31,12 +33,32 @@ pub struct Limits {
     ///
     /// `ANGARIUM_REQUESTS_PER_SECOND`, a number from 1 to 100,000. Default no limit.
     pub requests_per_second: Option<NonZeroU32>,
+    /// Most API keys of a workspace that work.
+    ///
+    /// `ANGARIUM_API_KEYS_MAX`, default 1,000, from 1 to 10,000,000.
+    pub api_keys_max: usize,
+    /// Most endpoints of a workspace.
+    ///
+    /// `ANGARIUM_ENDPOINTS_MAX`, default 200,000, from 1 to 10,000,000.
+    pub endpoints_max: usize,
+    /// Most subscriptions of a workspace.
+    ///
+    /// `ANGARIUM_SUBSCRIPTIONS_MAX`, default 200,000, from 1 to 10,000,000.
+    pub subscriptions_max: usize,
 }
 
 impl Limits {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let requests_per_second = reader.read("ANGARIUM_REQUESTS_PER_SECOND", number(1..=REQUESTS_PER_SECOND_MAX));
-        Self { requests_per_second: requests_per_second.and_then(NonZeroU32::new), ..Self::default() }
+        let default = Self::default();
+        let mut most = |name, otherwise| reader.read(name, number(1..=IN_WORKSPACE_MAX)).unwrap_or(otherwise);
+        Self {
+            requests_per_second: requests_per_second.and_then(NonZeroU32::new),
+            api_keys_max: most("ANGARIUM_API_KEYS_MAX", default.api_keys_max),
+            endpoints_max: most("ANGARIUM_ENDPOINTS_MAX", default.endpoints_max),
+            subscriptions_max: most("ANGARIUM_SUBSCRIPTIONS_MAX", default.subscriptions_max),
+            ..default
+        }
     }
 }
 
@@ -52,6 +74,9 @@ impl Default for Limits {
             timeout: Duration::from_secs(15),
             allow_http: false,
             requests_per_second: None,
+            api_keys_max: 1_000,
+            endpoints_max: 200_000,
+            subscriptions_max: 200_000,
         }
     }
 }

@@ -233,6 +233,8 @@ mod tests {
             secret_visibility: workspace::SecretVisibility::Once,
             subscription_confirmation: workspace::SubscriptionConfirmation::None,
             config_version: 0,
+            endpoint_count: 0,
+            subscription_count: 0,
             created_at: at,
             updated_at: at,
         }

@@ -3,7 +3,7 @@
 use angarium_dispatcher::Cancel;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
-use angarium_entity::{EndpointId, Timestamp, delivery, endpoint, signing_secret, subscription};
+use angarium_entity::{EndpointId, Timestamp, delivery, endpoint, signing_secret, subscription, workspace};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
@@ -61,6 +61,7 @@ pub(in crate::app) async fn mark(
 ) -> Result<endpoint::Model, DbErr> {
     let of_endpoint = signing_secret::Column::EndpointId.eq(row.id);
     signing_secret::Entity::delete_many().filter(of_endpoint).exec(db).await?;
+    workspace::count(db, row.workspace_id, workspace::Column::EndpointCount, -1).await?;
     let mut changed = row.into_active_model();
     changed.deleted_at = Set(Some(now));
     changed.updated_at = Set(now);

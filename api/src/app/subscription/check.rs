@@ -38,7 +38,8 @@ pub(super) async fn check(
     let description = problems.optional_text(&input.at("description"), draft.description, DESCRIPTION_LEN_MAX);
     let owner_id = problems.optional_text(&input.at("ownerId"), draft.owner_id, OWNER_ID_LEN_MAX);
     let service = problems.optional_text(&input.at("service"), draft.service, SERVICE_LEN_MAX);
-    let endpoint = check_endpoint(state, rules, &input.at("endpoint"), draft.endpoint, &mut problems);
+    check_count(state, workspace, &input, &mut problems);
+    let endpoint = check_endpoint(state, (workspace, rules), &input.at("endpoint"), draft.endpoint, &mut problems);
     check_patterns(&input.at("eventTypes"), &draft.event_types, rules, &mut problems);
     check_catalogue(db, &input, &draft.event_types, &[], service.as_deref(), &mut problems).await?;
     let channels = check_channels(&input.at("channels"), draft.channels, CHANNELS_MAX, &mut problems);
@@ -89,7 +90,7 @@ pub(super) async fn check(
 
 fn check_endpoint(
     state: &AppState,
-    rules: &CompiledRules,
+    (workspace, rules): (&workspace::Model, &CompiledRules),
     field: &Path,
     draft: EndpointDraft,
     problems: &mut Problems<ErrorCode>,
@@ -107,9 +108,19 @@ fn check_endpoint(
         EndpointDraft::Create(draft) => (*draft, field.at("create")),
     };
     let mut found = Problems::default();
+    endpoints::check_count(state, workspace, &field, &mut found);
     let new = draft.check(state, rules, &field, &mut found);
     problems.extend_from(found);
     new.map(|new| EndpointChoice::New(Box::new(new)))
+}
+
+/// Whether the workspace may have another subscription.
+fn check_count(state: &AppState, workspace: &workspace::Model, field: &Path, problems: &mut Problems<ErrorCode>) {
+    let most = state.limits.subscriptions_max;
+    if usize::try_from(workspace.subscription_count).is_ok_and(|count| count >= most) {
+        let message = format!("is one more than the {most} subscriptions that a workspace may have; delete one first");
+        problems.add(ErrorCode::LimitReached, field, message);
+    }
 }
 
 /// An endpoint that a subscription is given: it may be older than the rules.

@@ -3,7 +3,7 @@
 use angarium_dispatcher::Cancel;
 use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::EndpointChange;
-use angarium_entity::{EndpointId, SubscriptionId, Timestamp, confirmation, endpoint, subscription};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, confirmation, endpoint, subscription, workspace};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, Set,
@@ -33,6 +33,7 @@ pub async fn delete(
     let before = take(&transaction, Reach::of(caller)?, id).await??;
     let (id, workspace_id, endpoint_id) = (before.id, before.workspace_id, before.endpoint_id);
     let now = state.now();
+    workspace::count(&transaction, workspace_id, workspace::Column::SubscriptionCount, -1).await?;
     let mut changed = before.into_active_model();
     changed.deleted_at = Set(Some(now));
     changed.updated_at = Set(now);
