@@ -205,7 +205,11 @@ impl Authenticator {
         let db = self.state.db.read();
         let Some(key) = select.one(db).await? else { return Ok(None) };
         let workspace = match key.workspace_id {
-            Some(id) => workspace::Entity::find_by_id(id).one(db).await?,
+            Some(id) => match workspace::Entity::live().filter(workspace::Column::Id.eq(id)).one(db).await? {
+                Some(workspace) => Some(workspace),
+                // It is deleted, and its keys with it.
+                None => return Ok(None),
+            },
             None => None,
         };
         self.record_use(&key);

@@ -80,9 +80,9 @@ pub async fn find_workspace(db: &Database, named: &str) -> Result<workspace::Mod
     found.ok_or_else(|| ProvisionError::UnknownWorkspace(named.to_owned()))
 }
 
-/// The workspace whose ID is `named`, or, if that is no ID, whose external identifier it is.
+/// The workspace that is not deleted whose ID is `named`, or, if that is no ID, whose external identifier it is.
 pub(crate) fn named_workspace(named: &str) -> Condition {
-    Condition::all().add(match named.parse::<WorkspaceId>() {
+    Condition::all().add(workspace::Column::DeletedAt.is_null()).add(match named.parse::<WorkspaceId>() {
         Ok(id) => workspace::Column::Id.eq(id),
         Err(_) => workspace::Column::ExternalId.eq(named),
     })

@@ -27,7 +27,7 @@ use crate::store::cancel::Canceler;
 use crate::store::erase::Eraser;
 use crate::store::notice::Notices;
 use crate::store::replay::Replays;
-use crate::store::{completion, expiry, held, ingest, install, pager, retention, sieve, sole, sweep};
+use crate::store::{completion, expiry, held, ingest, install, pager, purge, retention, sieve, sole, sweep};
 use crate::transport::{ClientError, Transport};
 
 /// Rows of the change log that a slow reader may lag behind before it must read the log itself.
@@ -143,6 +143,7 @@ impl Dispatcher {
             supervise("the sweep of what ends", sweeper.run()).abort_handle(),
             supervise("the sweep of what is held", held::run(canceler, clock.clone())).abort_handle(),
             supervise("the sweep of what is old", retention::run(db.clone(), clock.clone())).abort_handle(),
+            supervise("the sweep of deleted workspaces", purge::run(db.clone(), clock.clone())).abort_handle(),
             tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
         ];
         let count = installation.shard_count;

@@ -20,6 +20,7 @@ pub(crate) mod match_table;
 pub(crate) mod notice;
 pub(crate) mod pager;
 pub(crate) mod replay;
+pub(crate) mod purge;
 pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod sieve;

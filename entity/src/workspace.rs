@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::sea_query::{ExprTrait as _, SelectStatement};
+use sea_orm::{QuerySelect as _, QueryTrait as _};
 
 use crate::{RetryPolicy, Timestamp, WorkspaceId};
 
@@ -65,6 +66,8 @@ pub struct Model {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// When it was deleted: from then on nobody sees it, and its rows go one after the other.
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// No relations: what belongs to a workspace is read by its ID.
@@ -72,6 +75,13 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The workspaces that are not deleted: where every query starts.
+    pub fn live() -> Select<Self> {
+        Self::find().filter(Column::DeletedAt.is_null())
+    }
+}
 
 impl Model {
     /// Default and longest lifetime of a subscription; none when subscriptions need no end.
@@ -122,6 +132,11 @@ pub async fn bump_config_version(db: &impl ConnectionTrait, id: WorkspaceId) -> 
         .map(drop)
 }
 
+/// The IDs of the workspaces that are deleted and not gone yet; few.
+pub fn deleted() -> SelectStatement {
+    Entity::find().select_only().column(Column::Id).filter(Column::DeletedAt.is_not_null()).into_query()
+}
+
 /// Counts what a workspace has one more or less of, in the transaction of the change; `column` is
 /// [`Column::EndpointCount`] or [`Column::SubscriptionCount`]. Counted here, a limit costs the same however many there
 /// are.
@@ -133,14 +148,14 @@ pub async fn count(db: &impl ConnectionTrait, id: WorkspaceId, column: Column, b
     update.exec(db).await.map(drop)
 }
 
-/// A workspace as it is now that nobody else changes it, its subscriptions or its endpoints until the transaction ends.
+/// A workspace that is not deleted, as it is now that nobody else changes it, its subscriptions or its endpoints until the transaction ends.
 /// Grows its `config_version`.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn take(db: &impl ConnectionTrait, id: WorkspaceId) -> Result<Option<Model>, DbErr> {
     bump_config_version(db, id).await?;
-    Entity::find_by_id(id).one(db).await
+    Entity::live().filter(Column::Id.eq(id)).one(db).await
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
                     big("subscription_count"),
                     big("created_at"),
                     big("updated_at"),
+                    big_null("deleted_at"),
                 ],
             ))
             .await?;
@@ -57,6 +58,7 @@ impl MigrationTrait for Migration {
             manager,
             &[
                 "CREATE UNIQUE INDEX workspace_external_id ON workspace (external_id)",
+                "CREATE INDEX workspace_deleted ON workspace (deleted_at) WHERE deleted_at IS NOT NULL",
                 "CREATE INDEX workspace_created ON workspace (created_at, id)",
                 "CREATE UNIQUE INDEX api_key_hash ON api_key (hash)",
                 "CREATE INDEX api_key_workspace ON api_key (workspace_id, created_at, id)",

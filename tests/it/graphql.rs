@@ -16,6 +16,7 @@ mod live;
 mod plans;
 mod preview;
 mod replay;
+mod removal;
 mod rules;
 mod sending;
 mod settings;

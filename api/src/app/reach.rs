@@ -10,7 +10,7 @@ use crate::Caller;
 pub enum Reach {
     /// Only this one.
     One(WorkspaceId),
-    /// Every one: an administrator who named none.
+    /// Every one that is not deleted: an administrator who named none.
     All,
 }
 
@@ -33,7 +33,13 @@ macro_rules! within {
     ($entity:ident, $reach:expr) => {
         match $reach {
             $crate::app::reach::Reach::One(workspace) => $entity::Entity::of(workspace),
-            $crate::app::reach::Reach::All => <$entity::Entity as sea_orm::EntityTrait>::find(),
+            $crate::app::reach::Reach::All => sea_orm::QueryFilter::filter(
+                <$entity::Entity as sea_orm::EntityTrait>::find(),
+                sea_orm::ColumnTrait::not_in_subquery(
+                    &$entity::Column::WorkspaceId,
+                    angarium_entity::workspace::deleted(),
+                ),
+            ),
         }
     };
 }

@@ -18,12 +18,14 @@ use super::reach::Reach;
 use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
 
+mod delete;
 mod rules;
 mod settings;
 mod update;
 
 pub(super) use rules::{rules_of, take};
 
+pub use delete::delete;
 pub use settings::{RulesDraft, Settings};
 pub use update::{Patch, update};
 
@@ -141,6 +143,7 @@ pub fn check(draft: Draft, now: Timestamp) -> Result<workspace::Model, Vec<super
         subscription_count: 0,
         created_at: now,
         updated_at: now,
+        deleted_at: None,
     };
     draft.settings.apply(&mut row, &mut problems);
     row.name = problems.unless_any(name)?;
@@ -168,7 +171,7 @@ pub async fn find(
             return Ok(None);
         }
         // What the caller carries was read a moment ago, or when its socket was opened.
-        return Ok(workspace::Entity::find_by_id(own.id).one(state.db.read()).await?);
+        return Ok(workspace::Entity::live().filter(workspace::Column::Id.eq(own.id)).one(state.db.read()).await?);
     }
     if caller.is_admin() { lookup(state, named).await } else { Ok(None) }
 }
@@ -194,10 +197,10 @@ pub async fn target(
 async fn lookup(state: &AppState, named: &WorkspaceRef) -> Result<Option<workspace::Model>, AppError> {
     let select = match named {
         WorkspaceRef::Id(id) => match WorkspaceId::from_str(id) {
-            Ok(id) => workspace::Entity::find_by_id(id),
+            Ok(id) => workspace::Entity::live().filter(workspace::Column::Id.eq(id)),
             Err(_) => return Ok(None),
         },
-        WorkspaceRef::ExternalId(id) => workspace::Entity::find().filter(workspace::Column::ExternalId.eq(id.as_str())),
+        WorkspaceRef::ExternalId(id) => workspace::Entity::live().filter(workspace::Column::ExternalId.eq(id.as_str())),
     };
     Ok(select.one(state.db.read()).await?)
 }
@@ -208,8 +211,8 @@ async fn lookup(state: &AppState, named: &WorkspaceRef) -> Result<Option<workspa
 /// [`AppError`].
 pub fn list(caller: &Caller) -> Result<Select<workspace::Entity>, AppError> {
     Ok(match Reach::of(caller)? {
-        Reach::One(id) => workspace::Entity::find_by_id(id),
-        Reach::All => workspace::Entity::find(),
+        Reach::One(id) => workspace::Entity::live().filter(workspace::Column::Id.eq(id)),
+        Reach::All => workspace::Entity::live(),
     })
 }
 

@@ -21,6 +21,7 @@ pub struct Mutation(
     workspace::create::WorkspaceCreate,
     workspace::update::WorkspaceUpdate,
     access_token::create::AccessTokenCreate,
+    workspace::delete::WorkspaceDelete,
     api_key::create::ApiKeyCreate,
     api_key::revoke::ApiKeyRevoke,
     event_type::create::EventTypeCreate,

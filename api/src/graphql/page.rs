@@ -235,6 +235,7 @@ mod tests {
             config_version: 0,
             endpoint_count: 0,
             subscription_count: 0,
+            deleted_at: None,
             created_at: at,
             updated_at: at,
         }

@@ -157,7 +157,7 @@ impl Pager {
         workspaces.dedup();
         let workspaces: Vec<workspace::Model> = sql::find_by_uuids(db, "workspace", "id", workspaces).await?;
         let workspaces: HashMap<WorkspaceId, workspace::Model> =
-            workspaces.into_iter().map(|row| (row.id, row)).collect();
+            workspaces.into_iter().filter(|row| row.deleted_at.is_none()).map(|row| (row.id, row)).collect();
         let mut secrets_of = group(secrets, |secret| secret.endpoint_id);
         let mut known_at = group(known, |(endpoint, _)| *endpoint);
         let mut found = HashMap::with_capacity(rows.len());

@@ -2,8 +2,8 @@
 
 use angarium_entity::workspace::rules::{CompiledRules, PatternError};
 use angarium_entity::workspace::{self, Model};
-use angarium_entity::{WorkspaceId, workspace::Entity};
-use sea_orm::{DatabaseTransaction, EntityTrait as _};
+use angarium_entity::{WorkspaceId, workspace::{Column, Entity}};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, QueryFilter as _};
 
 use crate::app::AppError;
 
@@ -20,7 +20,7 @@ pub(in crate::app) async fn take(
 
 /// The rules of a workspace that is taken already.
 pub(in crate::app) async fn rules_of(db: &DatabaseTransaction, id: WorkspaceId) -> Result<CompiledRules, AppError> {
-    let row = Entity::find_by_id(id).one(db).await?.ok_or(AppError::WorkspaceGone)?;
+    let row = Entity::live().filter(Column::Id.eq(id)).one(db).await?.ok_or(AppError::WorkspaceGone)?;
     row.rules.compile().map_err(|error| broken(id, &error))
 }
 

@@ -47,8 +47,7 @@ pub async fn update(
     let not_found = || Problem::not_found(ErrorCode::NotFound, Path::argument("id"));
     let seen = find(state, caller, &WorkspaceRef::Id(id.to_owned())).await?.ok_or_else(not_found)?;
     let transaction = state.db.begin().await?;
-    workspace::bump_config_version(&transaction, seen.id).await?;
-    let before = workspace::Entity::find_by_id(seen.id).one(&transaction).await?.ok_or_else(not_found)?;
+    let before = workspace::take(&transaction, seen.id).await?.ok_or_else(not_found)?;
     let after = patch.apply(&before).map_err(Refusal::Problems)?;
     if after == before {
         return Ok(before);
@@ -99,7 +98,7 @@ impl Patch {
 
 /// Every endpoint may have a subscription that inherits the policy, or a URL that the rules forbid. In steps: there may
 /// be many.
-async fn tell_endpoints(state: AppState, workspace: WorkspaceId) {
+pub(super) async fn tell_endpoints(state: AppState, workspace: WorkspaceId) {
     let mut last = None;
     loop {
         match next_endpoints(&state, workspace, last).await {

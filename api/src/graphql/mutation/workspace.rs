@@ -1,4 +1,5 @@
 //! Workspaces.
 
 pub(super) mod create;
+pub(super) mod delete;
 pub(super) mod update;
