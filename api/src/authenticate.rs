@@ -226,7 +226,7 @@ impl Authenticator {
             return Ok(Some(workspace));
         }
         let age = workspaces.age();
-        let found = workspace::Entity::find().filter(named_workspace(named)).one(self.state.db.read()).await?;
+        let found = workspace::Entity::live().filter(named_workspace(named)).one(self.state.db.read()).await?;
         let workspace = found.ok_or_else(|| AuthenticateError::UnknownWorkspace(named.to_owned()))?;
         workspaces.put(age, named.to_owned(), workspace.clone());
         Ok(Some(workspace))

@@ -76,7 +76,7 @@ pub async fn create_workspace(
 /// # Errors
 /// [`ProvisionError`].
 pub async fn find_workspace(db: &Database, named: &str) -> Result<workspace::Model, ProvisionError> {
-    let found = workspace::Entity::find().filter(named_workspace(named)).one(db.read()).await?;
+    let found = workspace::Entity::live().filter(named_workspace(named)).one(db.read()).await?;
     found.ok_or_else(|| ProvisionError::UnknownWorkspace(named.to_owned()))
 }
 

@@ -75,13 +75,29 @@ pub(crate) async fn deliver_once(
 /// What no retry can change ends without a request.
 fn refused(settings: &Settings, job: Job, now: Timestamp, reason: String) -> Report {
     let nothing = Failure { code: ErrorCode::Connection, message: String::new() };
-    let exchange =
-        Exchange { started_at: now, completed_at: now, took: Duration::ZERO, signature: None, answered: Err(nothing) };
+    let exchange = Exchange {
+        started_at: now,
+        completed_at: now,
+        took: Duration::ZERO,
+        signature: None,
+        subscription_version: settings.subscription(job.subscription_id).map_or(0, |found| found.revision),
+        answered: Err(nothing),
+    };
     // An open delivery is all that is ever taken, so the step is allowed.
     let next = job.state().fail(now).unwrap_or(job.state());
     let attempt = attempt_row(settings, &job, exchange, None);
     let hold = pause_at(settings.on_exhausted, &job, next);
-    Report { job, attempt, is_sent: false, next, reason: Some(reason), hold }
+    Report {
+        job,
+        attempt,
+        is_sent: false,
+        next,
+        reason: Some(reason),
+        confirms: false,
+        hold,
+        ended: Ended::Failed,
+        verdict: Default::default(),
+    }
 }
 
 /// What was sent when, and what came back.

@@ -17,7 +17,6 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::sealer::Sealer;
 use futures_util::FutureExt as _;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
 
 use crate::actor::hub::{Drain, Hub, Stop};
 use crate::actor::{HubPort, Hubs, JobMemory, Setup};
@@ -65,7 +64,7 @@ pub struct Dispatcher {
     thread: Option<JoinHandle<()>>,
     /// Ends by itself when nobody is left who could report a result.
     recording: tokio::task::JoinHandle<()>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Dispatcher {
@@ -132,19 +131,18 @@ impl Dispatcher {
             notices: notices.clone(),
         };
         let tasks = vec![
-            tokio::spawn(crate::store::forget::run(db.clone(), clock.clone())).abort_handle(),
-            tokio::spawn(canceler.clone().finish(clock.now())).abort_handle(),
-            supervise("the eraser", eraser.clone().run()).abort_handle(),
-            supervise("the replays", replays.clone().run()).abort_handle(),
-            supervise("the ingest committer", committer).abort_handle(),
-            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked))
-                .abort_handle(),
-            supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())).abort_handle(),
-            supervise("the sweep of what ends", sweeper.run()).abort_handle(),
-            supervise("the sweep of what is held", held::run(canceler, clock.clone())).abort_handle(),
-            supervise("the sweep of what is old", retention::run(db.clone(), clock.clone())).abort_handle(),
-            supervise("the sweep of deleted workspaces", purge::run(db.clone(), clock.clone())).abort_handle(),
-            tokio::spawn(sole.watch(hubs.clone())).abort_handle(),
+            tokio::spawn(crate::store::forget::run(db.clone(), clock.clone())),
+            tokio::spawn(canceler.clone().finish(clock.now())),
+            supervise("the eraser", eraser.clone().run()),
+            supervise("the replays", replays.clone().run()),
+            supervise("the ingest committer", committer),
+            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked)),
+            supervise("the sweep", sweep::run(db.clone(), clock.clone(), hubs.clone())),
+            supervise("the sweep of what ends", sweeper.run()),
+            supervise("the sweep of what is held", held::run(canceler, clock.clone())),
+            supervise("the sweep of what is old", retention::run(db.clone(), clock.clone())),
+            supervise("the sweep of deleted workspaces", purge::run(db.clone(), clock.clone())),
+            tokio::spawn(sole.watch(hubs.clone())),
         ];
         let count = installation.shard_count;
         let handle = DispatcherHandle::new(
@@ -196,6 +194,10 @@ impl Dispatcher {
         self.recording.abort();
         for task in &self.tasks {
             task.abort();
+        }
+        // Until a task has ended it holds the database, and the next start would find it in use.
+        for task in std::mem::take(&mut self.tasks) {
+            let _ = tokio::time::timeout(JOIN_WITHIN, task).await;
         }
     }
 }

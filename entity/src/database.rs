@@ -56,8 +56,8 @@ pub struct Database {
 
 #[derive(Clone)]
 enum Kind {
-    /// The lock that keeps other processes out, for as long as this lives.
-    Sqlite { _lock: Arc<File> },
+    /// The lock that keeps other processes out, until it is closed or nobody has it any more.
+    Sqlite { lock: Arc<File> },
     /// Where it is, for connections of a special purpose. Holds a password.
     Postgres { url: Arc<str> },
 }
@@ -111,7 +111,7 @@ impl Database {
         };
         let write = connect(1).await.map_err(OpenError::Connect)?;
         let read = connect(SQLITE_READERS).await.map_err(OpenError::Connect)?;
-        Ok(Self { write, read, kind: Kind::Sqlite { _lock: Arc::new(lock) } })
+        Ok(Self { write, read, kind: Kind::Sqlite { lock: Arc::new(lock) } })
     }
 
     /// One connection of its own, which stays open: what PostgreSQL ties to a session, such as a lock, lives as long.
@@ -171,6 +171,12 @@ impl Database {
             if let Err(error) = connection.close().await {
                 tracing::warn!(%error, name, "a database connection did not close");
             }
+        }
+        // Somebody may still hold a clone, but no connection: the next process need not wait for that.
+        if let Kind::Sqlite { lock } = &self.kind
+            && let Err(error) = lock.unlock()
+        {
+            tracing::warn!(%error, "the lock of the database was not released");
         }
     }
 }

@@ -154,7 +154,10 @@ impl EndpointActor {
     fn finished(&mut self, mut report: Report, ctx: &mut Context<Self>) {
         let delivery = report.job.delivery_id;
         // The rules of now, not those that the request was made by: somebody may have resumed it meanwhile.
-        if let Some(patience) = self.settings.as_ref().map(|settings| settings.rules.patience) {
+        // What was never sent says nothing about the receiver.
+        if report.is_sent
+            && let Some(patience) = self.settings.as_ref().map(|settings| settings.rules.patience)
+        {
             let (is_probe, is_test) = (report.job.is_probe, report.job.event.test);
             let end = End { delivery, ended: report.ended, is_probe, is_test };
             report.verdict = self.machine.judge(report.attempt.completed_at, end, patience);

@@ -202,7 +202,7 @@ async fn versions(
     let backend = db.get_database_backend();
     let source = sql::rows(backend, &[sql::uuid("id")]);
     let text = format!(
-        "SELECT workspace.id, config_version, catalogue_version FROM workspace CROSS JOIN installation \\
+        "SELECT workspace.id, config_version, catalogue_version FROM workspace CROSS JOIN installation \
          WHERE deleted_at IS NULL AND workspace.id IN (SELECT id FROM {source} AS wanted)"
     );
     let statement: Statement = sql::statement(backend, &text, &batch, []);

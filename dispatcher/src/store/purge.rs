@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt, delivery, endpoint, endpoint_revision,
-    signing_secret, workspace,
+    Database, DeliveryId, EndpointId, SubscriptionId, Timestamp, WorkspaceId, attempt, delivery, endpoint,
+    endpoint_health, endpoint_revision, signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbErr, QueryOrder, QuerySelect, Statement};
@@ -26,14 +26,15 @@ const LINGER: Duration = Duration::from_mins(2);
 const WORKSPACES_MAX: u64 = 16;
 
 /// Tables with rows of a workspace, and the column by which a step of them is chosen. Those that others refer to come
-/// after those. Deliveries and endpoints go with what belongs to them, before.
-const BEFORE_ENDPOINTS: [(&str, &str); 6] = [
+/// after those. Deliveries, subscriptions and endpoints go with what belongs to them, before.
+const BEFORE_ENDPOINTS: [(&str, &str); 7] = [
+    ("creation_key", "key"),
+    ("confirmation", "event_id"),
     ("event", "id"),
     ("event_deletion", "event_id"),
     ("idempotency_key", "key"),
     ("replay", "id"),
     ("change_log", "seq"),
-    ("subscription", "id"),
 ];
 const AFTER_ENDPOINTS: [(&str, &str); 1] = [("api_key", "id")];
 
@@ -60,7 +61,12 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
             is_empty = false;
             tokio::time::sleep(PAUSE).await;
         }
+        is_empty &= delete_replay_items(db, row.id).await?;
         is_empty &= delete_rows(db, row.id, &BEFORE_ENDPOINTS).await?;
+        while delete_subscriptions(db, row.id).await? {
+            is_empty = false;
+            tokio::time::sleep(PAUSE).await;
+        }
         while delete_endpoints(db, row.id).await? {
             is_empty = false;
             tokio::time::sleep(PAUSE).await;
@@ -96,7 +102,29 @@ async fn delete_deliveries(db: &Database, workspace: WorkspaceId) -> Result<bool
     Ok(true)
 }
 
-/// One step of the endpoints, deleted or not, with their revisions and secrets. Answers whether there were any.
+/// One step of the subscriptions, deleted or not, with their revisions. Answers whether there were any.
+async fn delete_subscriptions(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
+    use subscription::Column;
+    let transaction = db.begin().await?;
+    let ids: Vec<SubscriptionId> = subscription::Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::WorkspaceId.eq(workspace))
+        .limit(STEP)
+        .into_tuple()
+        .all(&transaction)
+        .await?;
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let of_ids = subscription_revision::Column::SubscriptionId.is_in(ids.iter().copied());
+    subscription_revision::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
+    subscription::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// One step of the endpoints, deleted or not, with their health, revisions and secrets. Answers whether there were any.
 async fn delete_endpoints(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
     use endpoint::Column;
     let transaction = db.begin().await?;
@@ -113,6 +141,8 @@ async fn delete_endpoints(db: &Database, workspace: WorkspaceId) -> Result<bool,
     }
     let of_ids = signing_secret::Column::EndpointId.is_in(ids.iter().copied());
     signing_secret::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
+    let of_ids = endpoint_health::Column::EndpointId.is_in(ids.iter().copied());
+    endpoint_health::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
     let of_ids = endpoint_revision::Column::EndpointId.is_in(ids.iter().copied());
     endpoint_revision::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
     endpoint::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
@@ -120,24 +150,40 @@ async fn delete_endpoints(db: &Database, workspace: WorkspaceId) -> Result<bool,
     Ok(true)
 }
 
+/// What replays have planned. Answers whether there was nothing.
+async fn delete_replay_items(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
+    let text = format!(
+        "DELETE FROM replay_item WHERE (replay_id, event_id, endpoint_id) IN \
+         (SELECT i.replay_id, i.event_id, i.endpoint_id FROM replay AS r JOIN replay_item AS i ON i.replay_id = r.id \
+          WHERE r.workspace_id = $1 LIMIT {STEP})"
+    );
+    delete_in_steps(db, workspace, &text).await
+}
+
 /// All rows of these tables. Answers whether there were none.
 async fn delete_rows(db: &Database, workspace: WorkspaceId, tables: &[(&str, &str)]) -> Result<bool, DbErr> {
-    let connection = db.write();
     let mut is_empty = true;
     for (table, key) in tables {
         let text = format!(
             "DELETE FROM {table} WHERE workspace_id = $1 \
              AND {key} IN (SELECT {key} FROM {table} WHERE workspace_id = $1 LIMIT {STEP})"
         );
-        loop {
-            let step = Statement::from_sql_and_values(connection.get_database_backend(), &text, [workspace.into()]);
-            let deleted = connection.execute_raw(step).await?.rows_affected();
-            is_empty &= deleted == 0;
-            if deleted < STEP {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        is_empty &= delete_in_steps(db, workspace, &text).await?;
     }
     Ok(is_empty)
+}
+
+/// Repeats a statement that deletes at most [`STEP`] rows until nothing is left. Answers whether there was nothing.
+async fn delete_in_steps(db: &Database, workspace: WorkspaceId, text: &str) -> Result<bool, DbErr> {
+    let connection = db.write();
+    let mut is_empty = true;
+    loop {
+        let step = Statement::from_sql_and_values(connection.get_database_backend(), text, [workspace.into()]);
+        let deleted = connection.execute_raw(step).await?.rows_affected();
+        is_empty &= deleted == 0;
+        if deleted < STEP {
+            return Ok(is_empty);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -8,7 +8,8 @@ use angarium_tests::{TestApp, on_both_databases};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
 
-const DELETE: &str = "mutation($id: ID!) { workspaceDelete(id: $id) { deletedWorkspaceId userErrors { code message field } } }";
+const DELETE: &str =
+    "mutation($id: ID!) { workspaceDelete(id: $id) { deletedWorkspaceId userErrors { code message field } } }";
 const SET: &str = "mutation($id: ID!, $input: WorkspaceUpdateInput!) { workspaceUpdate(id: $id, input: $input) \
     { workspace { externalId } userErrors { code message field } } }";
 const NODE: &str = "query($id: ID!) { node(id: $id) { id } }";
@@ -18,8 +19,12 @@ async fn rows(app: &TestApp) -> Vec<(String, i64)> {
     let db = app.state().db.read();
     let backend = db.get_database_backend();
     let tables = match backend {
-        DbBackend::Postgres => "SELECT table_name AS name FROM information_schema.columns WHERE table_schema = 'public' AND column_name IN ('workspace_id', 'endpoint_id', 'subscription_id')",
-        _ => "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table' AND c.name IN ('workspace_id', 'endpoint_id', 'subscription_id')",
+        DbBackend::Postgres => {
+            "SELECT table_name AS name FROM information_schema.columns WHERE table_schema = 'public' AND column_name IN ('workspace_id', 'endpoint_id', 'subscription_id')"
+        }
+        _ => {
+            "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table' AND c.name IN ('workspace_id', 'endpoint_id', 'subscription_id')"
+        }
     };
     let found = db.query_all_raw(Statement::from_string(backend, tables)).await.expect("the catalogue can be read");
     let mut names: Vec<String> = found.iter().map(|row| row.try_get("", "name").expect("a name")).collect();

@@ -12,8 +12,8 @@ use sea_orm::{
 };
 
 use super::check::{
-    check_catalogue, check_channels, check_existing, check_filter, check_metadata, check_patterns, check_payload_fields,
-    each_once,
+    check_catalogue, check_channels, check_existing, check_filter, check_metadata, check_patterns,
+    check_payload_fields, each_once,
 };
 use super::{ErrorCode, change_of, confirm, endpoints, endpoints_of, insert_revision, take};
 use crate::app::endpoint::update as endpoint_update;

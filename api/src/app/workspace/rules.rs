@@ -2,7 +2,10 @@
 
 use angarium_entity::workspace::rules::{CompiledRules, PatternError};
 use angarium_entity::workspace::{self, Model};
-use angarium_entity::{WorkspaceId, workspace::{Column, Entity}};
+use angarium_entity::{
+    WorkspaceId,
+    workspace::{Column, Entity},
+};
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, QueryFilter as _};
 
 use crate::app::AppError;

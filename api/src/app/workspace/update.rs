@@ -6,8 +6,8 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::workspace::{self, EXTERNAL_ID_LEN_MAX};
 use angarium_entity::{EndpointId, WorkspaceId, endpoint};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, DbErr, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
 };
 
 use super::{ErrorCode, NAME_LEN_MAX, Settings, WorkspaceRef, find, refusal};
