@@ -9,10 +9,12 @@ use std::time::Duration;
 use angarium_entity::clock::SharedClock;
 use angarium_entity::{
     Database, DeliveryId, EndpointId, SubscriptionId, Timestamp, WorkspaceId, attempt, delivery, endpoint,
-    endpoint_health, endpoint_revision, signing_secret, subscription, subscription_revision, workspace,
+    endpoint_health, endpoint_revision, replay, signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbErr, QueryOrder, QuerySelect, Statement};
+
+use super::replay::delete_plan;
 
 /// Pause between two looks for deleted workspaces: one read of an index that holds only these.
 const EVERY: Duration = Duration::from_secs(5);
@@ -26,14 +28,13 @@ const LINGER: Duration = Duration::from_mins(2);
 const WORKSPACES_MAX: u64 = 16;
 
 /// Tables with rows of a workspace, and the column by which a step of them is chosen. Those that others refer to come
-/// after those. Deliveries, subscriptions and endpoints go with what belongs to them, before.
-const BEFORE_ENDPOINTS: [(&str, &str); 7] = [
+/// after those. Replays, deliveries, subscriptions and endpoints go with what belongs to them, before.
+const BEFORE_ENDPOINTS: [(&str, &str); 6] = [
     ("creation_key", "key"),
     ("confirmation", "event_id"),
     ("event", "id"),
     ("event_deletion", "event_id"),
     ("idempotency_key", "key"),
-    ("replay", "id"),
     ("change_log", "seq"),
 ];
 const AFTER_ENDPOINTS: [(&str, &str); 1] = [("api_key", "id")];
@@ -57,6 +58,10 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
         .await?;
     for row in deleted {
         let mut is_empty = true;
+        while delete_replays(db, row.id, now).await? {
+            is_empty = false;
+            tokio::time::sleep(PAUSE).await;
+        }
         while delete_deliveries(db, row.id).await? {
             is_empty = false;
             tokio::time::sleep(PAUSE).await;
@@ -77,6 +82,25 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
         }
     }
     Ok(())
+}
+
+/// One step of the replays: some of the plan of one, and the replay when nothing is left of that. Answers whether there
+/// were any.
+async fn delete_replays(db: &Database, workspace: WorkspaceId, now: Timestamp) -> Result<bool, DbErr> {
+    use replay::Column;
+    // One that runs could still add to its plan: rows that would be nobody's.
+    replay::Entity::update_many()
+        .col_expr(Column::Status, Expr::value(replay::Status::Canceled))
+        .col_expr(Column::CompletedAt, Expr::value(now))
+        .filter(Column::WorkspaceId.eq(workspace))
+        .filter(Column::Status.eq(replay::Status::Running))
+        .exec(db.write())
+        .await?;
+    let Some(row) = replay::Entity::of(workspace).one(db.read()).await? else { return Ok(false) };
+    if delete_plan(db.write(), row.id).await? == 0 {
+        replay::Entity::delete_by_id(row.id).exec(db.write()).await?;
+    }
+    Ok(true)
 }
 
 /// One step of the deliveries, with their attempts. Answers whether there were any.

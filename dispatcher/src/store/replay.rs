@@ -397,9 +397,6 @@ impl Worker {
 
     /// Deletes some of what a stopped replay has left of its plan. Answers whether there was any.
     async fn clean(&self) -> Result<bool, DbErr> {
-        const CLEAN: &str = "\
-            DELETE FROM replay_item WHERE replay_id = $1 AND (event_id, endpoint_id, subscription_id) IN (\
-            SELECT event_id, endpoint_id, subscription_id FROM replay_item WHERE replay_id = $1 LIMIT $2)";
         let db = self.replays.db.write();
         // In the words of the index.
         let stopped = replay::Entity::find()
@@ -408,15 +405,26 @@ impl Worker {
             .one(self.replays.db.read())
             .await?;
         let Some(stopped) = stopped else { return Ok(false) };
-        let values = [stopped.id.into(), CLEANED_AT_ONCE.into()];
-        let clean = Statement::from_sql_and_values(db.get_database_backend(), CLEAN, values);
-        if db.execute_raw(clean).await?.rows_affected() == 0 {
-            let mut cleaned = stopped.into_active_model();
-            cleaned.item_count = Set(0);
-            cleaned.update(db).await?;
+        if delete_plan(db, stopped.id).await? == 0 {
+            // With its workspace, it may be gone meanwhile.
+            replay::Entity::update_many()
+                .col_expr(replay::Column::ItemCount, Expr::value(0))
+                .filter(replay::Column::Id.eq(stopped.id))
+                .exec(db)
+                .await?;
         }
         Ok(true)
     }
+}
+
+/// Deletes some of what is left of a plan. Answers how many items there were.
+pub(crate) async fn delete_plan(db: &impl ConnectionTrait, replay: ReplayId) -> Result<u64, DbErr> {
+    const DELETE: &str = "\
+        DELETE FROM replay_item WHERE replay_id = $1 AND (event_id, endpoint_id, subscription_id) IN (\
+        SELECT event_id, endpoint_id, subscription_id FROM replay_item WHERE replay_id = $1 LIMIT $2)";
+    let values = [replay.into(), CLEANED_AT_ONCE.into()];
+    let delete = Statement::from_sql_and_values(db.get_database_backend(), DELETE, values);
+    Ok(db.execute_raw(delete).await?.rows_affected())
 }
 
 /// Locks a replay that runs.

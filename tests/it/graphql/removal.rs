@@ -113,6 +113,29 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_replay_that_runs_ends_with_its_workspace_and_leaves_nothing_of_its_plan(app) {
+        let before = rows(&app).await;
+        let (workspace, key) = builder::workspace_with_key(&app.admin, "Doomed").await;
+        let api = app.admin.with_key(&key);
+        let receiver = app.receiver().await;
+        builder::subscribe(&api, json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() } })).await;
+        for number in 0..3 {
+            builder::publish(&api, json!({ "eventType": "invoice.paid", "payload": number })).await;
+        }
+        receiver.expect_requests(3).await;
+        let create = "mutation($input: ReplayCreateInput!) { replayCreate(input: $input) { userErrors { code } } }";
+        let since = (app.state().now() - Duration::from_hours(1)).to_string();
+        let input = json!({ "target": { "events": { "createdAt": { "gte": since } } }, "ratePerSecond": 1 });
+        assert_eq!(api.data(create, json!({ "input": input })).await["replayCreate"]["userErrors"], json!([]));
+        receiver.expect_requests(4).await;
+        let planned = rows(&app).await.into_iter().find(|(table, _)| table == "replay_item");
+        assert!(planned.is_some_and(|(_, count)| count > 0));
+        remove(&app, &workspace).await;
+        gone(&app, &before).await;
+        receiver.expect_requests(4).await;
+        app.end().await;
+    }
+
     async fn only_an_administrator_deletes_a_workspace(app) {
         assert_eq!(app.api.error_code(DELETE, json!({ "id": app.workspace })).await, "FORBIDDEN");
         for id in ["ws_7zzzzzzzzzzzzzzzzzzzzzzzzz", "nonsense"] {
