@@ -109,7 +109,7 @@ async fn check_events(
             }
             Some(row) if row.event_type == SUBSCRIPTION_CONFIRMATION => {
                 let message =
-                    "asks an endpoint to confirm a subscription, and is not sent again; renew the subscription";
+                    "asks for a confirmation and is not sent again; `webhookSubscriptionConfirmationResend` asks anew";
                 problems.add(ErrorCode::Invalid, &field.item(index), message);
             }
             Some(_) => {}

@@ -18,8 +18,9 @@ impl From<replay::Model> for Replay {
 }
 
 /// Past events being sent again, in their publish order, with their old `webhook-id`, to the subscriptions as they are
-/// now. An endpoint gets an event once per replay, at the end of its line. Test events, and events that are gone, are
-/// left out; events of `angarium.*` are sent again like any other, to those subscribed by name.
+/// now. An endpoint gets an event once per replay, at the end of its line. Test events, messages that ask for a
+/// confirmation, and events that are gone, are left out; other events of `angarium.*` are sent again like any, to those
+/// subscribed by name.
 #[Object]
 impl Replay {
     /// When the replay ended.
