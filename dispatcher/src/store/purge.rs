@@ -66,7 +66,6 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
             is_empty = false;
             tokio::time::sleep(PAUSE).await;
         }
-        is_empty &= delete_replay_items(db, row.id).await?;
         is_empty &= delete_rows(db, row.id, &BEFORE_ENDPOINTS).await?;
         while delete_subscriptions(db, row.id).await? {
             is_empty = false;
@@ -172,16 +171,6 @@ async fn delete_endpoints(db: &Database, workspace: WorkspaceId) -> Result<bool,
     endpoint::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
     transaction.commit().await?;
     Ok(true)
-}
-
-/// What replays have planned. Answers whether there was nothing.
-async fn delete_replay_items(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
-    let text = format!(
-        "DELETE FROM replay_item WHERE (replay_id, event_id, endpoint_id) IN \
-         (SELECT i.replay_id, i.event_id, i.endpoint_id FROM replay AS r JOIN replay_item AS i ON i.replay_id = r.id \
-          WHERE r.workspace_id = $1 LIMIT {STEP})"
-    );
-    delete_in_steps(db, workspace, &text).await
 }
 
 /// All rows of these tables. Answers whether there were none.
