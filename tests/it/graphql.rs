@@ -2,6 +2,7 @@
 
 mod access_token;
 mod administration;
+mod connections;
 mod creation;
 mod deletion;
 mod endpoint;
@@ -20,6 +21,7 @@ mod replay;
 mod rules;
 mod sending;
 mod settings;
+mod small_things;
 mod statements;
 mod subscription;
 mod tenancy;
