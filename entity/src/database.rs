@@ -21,6 +21,8 @@ use sea_orm::{
 const SQLITE_READERS: u32 = 4;
 /// Longest wait for a connection of the pool, and for the lock of a SQLite file.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a pool to close.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest that PostgreSQL works on one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -165,11 +167,14 @@ impl Database {
         self.write.get_database_backend()
     }
 
-    /// Closes every connection. What is not committed is not stored.
+    /// Closes every connection. What is not committed is not stored. A pool waits for each connection that somebody has;
+    /// one that does not come back within [`CLOSE_TIME_MAX`] is left to the end of the process.
     pub async fn close(self) {
         for (name, connection) in [("read", self.read), ("write", self.write)] {
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, name, "a database connection did not close");
+            match tokio::time::timeout(CLOSE_TIME_MAX, connection.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, name, "a database connection did not close"),
+                Err(_) => tracing::warn!(name, "a database connection did not come back in time to be closed"),
             }
         }
         // Somebody may still hold a clone, but no connection: the next process need not wait for that.
