@@ -55,9 +55,9 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 const LOG_PAGE: u64 = 16;
 const LOG_PAGE_OF_LONG_ROWS: u64 = 2;
 /// Entries that are held; one row may have thousands, which are then read again from where it was left.
-const ENTRIES_MAX: usize = 128;
+const ENTRIES_MAX: usize = 32;
 /// Entries of the log, or objects of a snapshot, that are loaded at once.
-const STEP: usize = 32;
+const STEP: usize = 8;
 
 /// One message of a stream.
 #[derive(Clone, Debug)]
