@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 
 use crate::classify::{self, Verdict};
 use crate::job::Job;
-use crate::machine::breaker::Ended;
+use crate::machine::breaker::{self, Ended};
 use crate::render::{self, Head};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
@@ -96,7 +96,7 @@ fn refused(settings: &Settings, job: Job, now: Timestamp, reason: String) -> Rep
         confirms: false,
         hold,
         ended: Ended::Failed,
-        verdict: Default::default(),
+        verdict: breaker::Verdict::default(),
     }
 }
 
@@ -162,7 +162,7 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
         attempt.response_headers = None;
         attempt.response_body_truncated = attempt.response_body.take().is_some_and(|body| !body.is_empty());
     }
-    Report { job, attempt, is_sent: true, next, reason, confirms, hold, ended, verdict: Default::default() }
+    Report { job, attempt, is_sent: true, next, reason, confirms, hold, ended, verdict: breaker::Verdict::default() }
 }
 
 /// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.

@@ -61,7 +61,7 @@ pub(crate) enum SettingsError {
 
 impl Settings {
     pub(crate) fn new(
-        row: endpoint::Model,
+        row: &endpoint::Model,
         workspace: &workspace::Model,
         subscriptions: Vec<subscription::Model>,
         secrets: &[signing_secret::Model],

@@ -119,7 +119,9 @@ impl Key {
         match &self.material {
             Material::Hmac(mac) => {
                 let mut mac = mac.clone();
-                parts.iter().for_each(|part| mac.update(part.as_bytes()));
+                for part in parts {
+                    mac.update(part.as_bytes());
+                }
                 mac.finalize().into_bytes().to_vec()
             }
             Material::Ed25519(pair) => pair.sign(parts.concat().as_bytes()).as_ref().to_vec(),

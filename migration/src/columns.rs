@@ -91,7 +91,7 @@ pub(crate) fn flag(name: &str) -> ColumnDef {
 }
 
 /// A table of these columns.
-pub(crate) fn table<const N: usize>(name: &str, columns: [ColumnDef; N]) -> TableCreateStatement {
+pub(crate) fn table(name: &str, columns: impl IntoIterator<Item = ColumnDef>) -> TableCreateStatement {
     let mut table = Table::create();
     table.table(Alias::new(name));
     for column in columns {

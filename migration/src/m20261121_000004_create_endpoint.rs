@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut endpoint = table(
             "endpoint",
-            [
+            vec![
                 id(),
                 uuid("workspace_id"),
                 int("shard"),

@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut subscription = table(
             "subscription",
-            [
+            vec![
                 id(),
                 uuid("workspace_id"),
                 uuid("endpoint_id"),

@@ -2,6 +2,7 @@
 
 mod browser;
 mod clients;
+mod depth;
 mod dev;
 mod serving;
 mod stalled;

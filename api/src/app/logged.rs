@@ -24,6 +24,8 @@ pub(super) async fn commit(
         rows.push(change_log::append(&transaction, at, workspace, changes).await?);
     }
     transaction.commit().await?;
-    rows.into_iter().for_each(|row| state.dispatcher.logged(row));
+    for row in rows {
+        state.dispatcher.logged(row);
+    }
     Ok(())
 }

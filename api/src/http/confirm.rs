@@ -33,7 +33,7 @@ pub(super) async fn open(
 ) -> Response {
     let answer = confirm(&server.state, Reach::All, &token).await;
     let id = answer.as_ref().ok().map(|row| row.id.to_string());
-    respond(answer.map(drop), id, &headers, &request_id)
+    respond(answer.map(drop), id.as_deref(), &headers, &request_id)
 }
 
 /// Says what would happen.
@@ -48,7 +48,7 @@ pub(super) async fn peek(
 
 fn respond(
     answer: Result<(), ConfirmError>,
-    subscription: Option<String>,
+    subscription: Option<&str>,
     headers: &HeaderMap,
     request_id: &RequestId,
 ) -> Response {
@@ -65,9 +65,10 @@ fn respond(
         Err(error) => refusal(&error, request_id),
     };
     let is_page = Accept::of(headers).prefers_html();
-    let (content_type, body) = match is_page {
-        true => ("text/html; charset=utf-8", page(title, &text)),
-        false => ("application/json; charset=utf-8", format!("{data}\n")),
+    let (content_type, body) = if is_page {
+        ("text/html; charset=utf-8", page(title, &text))
+    } else {
+        ("application/json; charset=utf-8", format!("{data}\n"))
     };
     let headers = [
         (CONTENT_TYPE, content_type),

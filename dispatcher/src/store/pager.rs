@@ -167,7 +167,7 @@ impl Pager {
             let secrets = secrets_of.remove(&id).unwrap_or_default();
             let known = known_at.remove(&id).unwrap_or_default();
             let subscriptions = known.iter().filter_map(|(_, id)| subscriptions.get(id).cloned()).collect();
-            match Settings::new(row, workspace, subscriptions, &secrets, health_of.remove(&id), &self.sealer) {
+            match Settings::new(&row, workspace, subscriptions, &secrets, health_of.remove(&id), &self.sealer) {
                 Ok(settings) => drop(found.insert(id, settings)),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

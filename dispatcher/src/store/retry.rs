@@ -28,10 +28,7 @@ pub(crate) async fn retry(
         return Err(RetryError::NotRetryable("without its payload, which retention removed"));
     }
     // What was final comes back as the last in its line; what is still open keeps its place.
-    let seq = match before.status.is_open() {
-        true => before.seq,
-        false => sql::take_place(&transaction).await?,
-    };
+    let seq = if before.status.is_open() { before.seq } else { sql::take_place(&transaction).await? };
     let moved = delivery::Entity::update_many()
         .col_expr(delivery::Column::Seq, Expr::value(seq))
         .col_expr(delivery::Column::Status, Expr::value(next.status()))

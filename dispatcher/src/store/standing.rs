@@ -62,7 +62,7 @@ pub(super) async fn apply(
             notices.extend(moved.and_then(|row| match row.status {
                 Status::Suspended => Some(Notice::endpoint_suspended(&row, now)),
                 Status::Active => Some(Notice::endpoint_recovered(&row, now)),
-                _ => None,
+                Status::Paused => None,
             }));
         } else if report.verdict.is_news {
             tell(EndpointChange::of(endpoint));

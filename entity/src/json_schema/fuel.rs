@@ -73,6 +73,7 @@ impl Step {
     }
 
     /// The factory of the keyword.
+    #[expect(clippy::unnecessary_wraps, reason = "the form that the crate asks for")]
     pub(super) fn compile<'a>(
         _: &'a Map<String, Value>,
         value: &'a Value,

@@ -14,7 +14,7 @@ fn faults(schema: &str) -> Vec<Fault> {
 
 /// The places of what is wrong, as pointers.
 fn places(faults: &[Fault]) -> Vec<String> {
-    faults.iter().map(|fault| fault.steps.iter().map(|step| format!("/{step}")).collect()).collect()
+    faults.iter().map(|fault| fault.steps.iter().fold(String::new(), |path, step| path + "/" + step)).collect()
 }
 
 fn schema(value: &Value) -> PayloadSchema {
@@ -116,7 +116,7 @@ fn a_schema_that_is_none_is_refused_where_it_is_wrong() {
         (r#"{"properties":{"a":{"minimum":"1"}}}"#, "/properties/a/minimum"),
         (r#"{"items":[{}]}"#, "/items"),
         (r#"{"required":"a"}"#, "/required"),
-        (r#"[]"#, ""),
+        (r"[]", ""),
         (r#""text""#, ""),
     ] {
         assert!(places(&faults(schema)).contains(&place.to_owned()), "{schema}: {:?}", faults(schema));

@@ -21,7 +21,7 @@ const LEN_MIN: usize = 12;
 const LEN_MAX: usize = 256;
 /// Bytes of an Ed25519 seed.
 const SEED_LEN: usize = 32;
-/// Random bytes of the server's half of a TWO_SECRET, and the characters that they make.
+/// Random bytes of the server's half of a `TWO_SECRET`, and the characters that they make.
 const SERVER_LEN: (usize, usize) = (12, 16);
 const SECRET_PREFIX: &str = "whsec_";
 const PRIVATE_PREFIX: &str = "whsk_";
@@ -78,7 +78,7 @@ impl SigningSecret {
         Ok(Self { scheme, text })
     }
 
-    /// A caller's own secret, of 12 to 256 bytes, in the form of its scheme. With TWO_SECRET the server adds its half.
+    /// A caller's own secret, of 12 to 256 bytes, in the form of its scheme. With `TWO_SECRET` the server adds its half.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -105,7 +105,8 @@ impl SigningSecret {
         }
     }
 
-    /// Another secret in its place. Of a TWO_SECRET the caller's half stays.
+    /// Another secret in its place. Of a `TWO_SECRET` the caller's half stays.
+    #[must_use]
     pub fn renewed(&self) -> Self {
         Self::generate(self.scheme).unwrap_or_else(|_| Self::with_server_half(self.halves().0))
     }
@@ -137,7 +138,7 @@ impl SigningSecret {
         self.scheme
     }
 
-    /// What its owner is shown: the text form, of a TWO_SECRET only the server's half.
+    /// What its owner is shown: the text form, of a `TWO_SECRET` only the server's half.
     pub fn reveal(&self) -> &str {
         match self.scheme {
             SignatureScheme::TwoSecret => self.halves().1,

@@ -13,7 +13,7 @@ pub(super) enum Stranger {
     Null,
     /// An empty list.
     Empty,
-    /// A `userErrors` entry NOT_FOUND.
+    /// A `userErrors` entry `NOT_FOUND`.
     NotFound,
     /// The field acts on the caller's own workspace only, or on what everybody has; nothing of another's shows.
     Own,

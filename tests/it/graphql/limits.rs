@@ -48,7 +48,10 @@ async fn a_workspace_has_no_more_than_its_limits_and_gets_room_by_deleting(backe
     for row in workspace::Entity::find().all(db).await.expect("they can be read") {
         let endpoints = endpoint::Entity::of(row.id).count(db).await.expect("they can be counted");
         let subscriptions = subscription::Entity::of(row.id).count(db).await.expect("they can be counted");
-        assert_eq!((row.endpoint_count, row.subscription_count), (endpoints as i64, subscriptions as i64));
+        assert_eq!(
+            (row.endpoint_count, row.subscription_count),
+            (endpoints.cast_signed(), subscriptions.cast_signed())
+        );
     }
     app.end().await;
 }

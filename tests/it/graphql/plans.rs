@@ -227,11 +227,10 @@ fn many() -> Vec<String> {
          'idempotency_key', CASE WHEN n % 500 = 0 THEN 'k' || n END",
         id("event", "n")
     );
-    let health = format!(
-        "INSERT INTO endpoint_health SELECT new.* FROM endpoint_health AS old, endpoint, \
+    let health = "INSERT INTO endpoint_health SELECT new.* FROM endpoint_health AS old, endpoint, \
          LATERAL jsonb_populate_record(old, jsonb_build_object('endpoint_id', endpoint.id, 'workspace_id', \
          endpoint.workspace_id)) AS new WHERE endpoint.id <> old.endpoint_id"
-    );
+        .to_string();
     let attempt = format!("'id', {}, {workspace}, 'delivery_id', {}", id("attempt", "n"), id("delivery", "n"));
     let endpoint = format!("'id', {}, 'name', 'n' || n, 'created_at', {}", id("endpoint", "n"), at(140, PARENTS));
     let subscription = format!(

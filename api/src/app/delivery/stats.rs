@@ -234,7 +234,7 @@ mod tests {
         assert!(!is_taken(Duration::ZERO, None));
         assert!(is_taken(1000 * minute, Some(minute)) && !is_taken(1001 * minute, Some(minute)));
         assert!(!is_taken(1000 * minute + Duration::from_millis(1), Some(minute)));
-        assert!(!is_taken(day, Some(minute - Duration::from_millis(1))));
+        assert!(!is_taken(day, Some(minute.saturating_sub(Duration::from_millis(1)))));
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub(super) fn check_in_flight(
     match (ordering, given) {
         (Ordering::Fifo | Ordering::Strict, None | Some(1)) => return Some(1),
         (Ordering::Fifo | Ordering::Strict, Some(_)) => {
-            problems.add(ErrorCode::Invalid, field, "is more than 1 only with ordering NONE")
+            problems.add(ErrorCode::Invalid, field, "is more than 1 only with ordering NONE");
         }
         (Ordering::None, None) => return Some(IN_FLIGHT_DEFAULT),
         (Ordering::None, Some(given)) if (1..=most).contains(&given) => return Some(given),

@@ -64,7 +64,7 @@ pub async fn update(
         if is_sample_given {
             tell(ErrorCode::SampleMismatch, &input.at("samplePayload"), found, &mut problems);
         } else if let Some(first) = found.first() {
-            let place: String = first.steps.iter().map(|step| format!("/{step}")).collect();
+            let place = first.steps.iter().fold(String::new(), |place, step| place + "/" + step);
             let message =
                 format!("is not satisfied by the stored sample payload, which at `{place}` {}", first.message);
             problems.add(ErrorCode::SampleMismatch, &input.at("schema"), message);

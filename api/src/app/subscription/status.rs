@@ -3,7 +3,7 @@
 use angarium_entity::{Timestamp, endpoint, subscription};
 use async_graphql::Enum;
 
-/// Whether a subscription delivers: the first that holds of DISABLED, EXPIRED, PENDING_CONFIRMATION, SUSPENDED,
+/// Whether a subscription delivers: the first that holds of DISABLED, EXPIRED, `PENDING_CONFIRMATION`, SUSPENDED,
 /// PAUSED, ACTIVE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "WebhookSubscriptionStatus")]

@@ -71,8 +71,12 @@ pub(super) async fn step(
             .expr(Expr::col((delivery::Entity, delivery::Column::EndpointId)))
             .expr(Expr::col((delivery::Entity, delivery::Column::SubscriptionId))),
     };
-    use replay_item::Column::{EndpointId, EventId as Event, ReplayId, SubscriptionId};
-    let key = [ReplayId, Event, EndpointId, SubscriptionId];
+    let key = [
+        replay_item::Column::ReplayId,
+        replay_item::Column::EventId,
+        replay_item::Column::EndpointId,
+        replay_item::Column::SubscriptionId,
+    ];
     let mut insert = Query::insert();
     insert.into_table(replay_item::Entity).columns(key).on_conflict(OnConflict::columns(key).do_nothing().to_owned());
     insert.select_from(rows).map_err(|error| DbErr::Custom(error.to_string()))?;

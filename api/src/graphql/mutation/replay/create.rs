@@ -26,6 +26,7 @@ pub(crate) struct ReplayCreateInput {
 
 /// Past events, chosen in exactly one way. Only what was accepted before the replay belongs to it, at most 1,000,000
 /// events.
+#[expect(clippy::large_enum_variant, reason = "read once from a request and gone with it")]
 #[derive(Clone, Debug, OneofObject)]
 pub(crate) enum ReplayTargetInput {
     /// These deliveries; a `createdAt` range of at most 30 days is required. Each goes again to its endpoint, or to where
