@@ -130,7 +130,7 @@ pub(crate) enum WebhookSignatureScheme {
     /// Stripe's: `Stripe-Signature: t=<seconds>,v1=<hex>` over `t.body`.
     Stripe,
     /// Standard Webhooks `v1` keyed with the caller's secret followed by a secret of the server, 16 URL-safe
-    /// characters: the bytes of both texts, one after the other. What is shown as the signing secret is the server's.
+    /// characters, that is the bytes of both texts, one after the other. What is shown as the signing secret is the server's.
     TwoSecret,
 }
 
