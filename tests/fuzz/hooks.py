@@ -39,6 +39,9 @@ for prefix, ids in json.load(open(os.environ["FUZZ_STATE"])).items():
     known[prefix].extend(ids)
 
 
+HOME = known["ws"][0]
+
+
 class Receiver(BaseHTTPRequestHandler):
     """Takes deliveries, and the tokens and challenges in them."""
 
@@ -166,7 +169,9 @@ class Steering:
         if named == "ID":
             prefix = self.owner_prefix(owner) if name in ("id", "ids") and owner else prefix_of(self.root, name)
             prefix = prefix or self.random.choice([one for one in known if known[one]])
-            return ast.StringValueNode(value=self.random.choice(list(known[prefix]))) if known[prefix] else node
+            # Everything happens in the first workspace, which must not be deleted.
+            ids = [one for one in known[prefix] if self.root != "workspaceDelete" or one != HOME]
+            return ast.StringValueNode(value=self.random.choice(ids)) if ids else node
         if name in NUMBERS and named == "Int":
             return ast.IntValueNode(value=str(self.random.randint(*NUMBERS[name])))
         if named in ("String", "DateTime", "Duration", "URL") and TEXTS.get(name):

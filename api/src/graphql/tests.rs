@@ -313,6 +313,8 @@ async fn every_filter_is_understood_by_the_database() {
     let server = Server::start().await;
     server.subscribe(&["invoice.*"]).await;
     server.publish(json!({})).await;
+    let now = angarium_entity::Clock::now(&SystemClock);
+    let today = json!({ "gte": (now - Duration::from_hours(1)).to_string() });
     let range = json!({ "gte": "2026-01-01T00:00:00Z", "lt": "2126-01-01T00:00:00Z" });
     for (list, input, filter, expected) in [
         (
@@ -345,7 +347,7 @@ async fn every_filter_is_understood_by_the_database() {
         ("eventTypes", "EventTypeWhere", json!({ "search": "SMS", "archived": null }), 1),
         ("events", "EventWhere", json!({ "eventType": ["invoice.*"], "test": false, "createdAt": range }), 1),
         ("events", "EventWhere", json!({ "channel": "a", "idempotencyKey": "k" }), 0),
-        ("events", "EventWhere", json!({ "eventType": ["*"], "createdAt": range }), 1),
+        ("events", "EventWhere", json!({ "eventType": ["*"], "createdAt": today }), 1),
         ("deliveries", "DeliveryWhere", json!({ "status": ["PENDING", "RETRYING", "SUCCEEDED"] }), 1),
         ("deliveries", "DeliveryWhere", json!({ "eventType": ["invoice.paid"] }), 1),
         ("deliveries", "DeliveryWhere", json!({ "eventId": "nonsense", "responseStatusCode": [500] }), 0),
