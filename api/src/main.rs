@@ -7,7 +7,7 @@ use angarium_api::config::ConfigError;
 use clap::Parser as _;
 
 /// Stack of a thread. The resolvers of a query call each other as deep as the query is, in frames of many kilobytes where
-/// nothing is optimised: with tokio's 2 MiB, a query of less than half the accepted depth ended the process. Memory is
+/// nothing is optimised: with tokio's 2 MiB, a query of nine levels ended the process, and sixteen are accepted. Memory is
 /// taken only for what is used of it.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The command line or the settings are wrong; nothing was started. Clap uses the same.

@@ -14,6 +14,9 @@
 //!   that end.
 //! * `store::confirmation`: the messages that ask endpoints to confirm subscriptions.
 //! * `store::replay`: the job that sends past events again; `store::erase`: what deletes events with their deliveries.
+//! * `store::{held, retention, purge, forget}`: the sweeps that end what waited too long and delete what is old, what a
+//!   deleted workspace leaves, and keys that have had their time. Each works in bounded steps.
+//! * `machine::{breaker, rate, governor}`: when an endpoint is left alone, how fast it is asked, and who gets a slot.
 //! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
 //!
 //! # Arrows
