@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{big, drop_tables, flag, id, int, run, table, text, uuid_null};
+use crate::columns::{big, drop_tables, flag, id, int, run, table, uuid, uuid_null};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -15,20 +15,20 @@ impl MigrationTrait for Migration {
         manager
             .create_table(table(
                 "installation",
-                [one_row_id, int("shard_count"), big("catalogue_version"), big("created_at")],
+                [
+                    one_row_id,
+                    uuid("key"),
+                    int("shard_count"),
+                    big("catalogue_version"),
+                    big("membership_version"),
+                    big("created_at"),
+                ],
             ))
             .await?;
         let mut shard_id = int("id");
         shard_id.primary_key();
-        manager
-            .create_table(table("shard", [shard_id, uuid_null("owner_id"), big("epoch"), big("lease_until")]))
-            .await?;
-        manager
-            .create_table(table(
-                "node",
-                [id(), text("address"), big("started_at"), big("heartbeat_at"), flag("draining")],
-            ))
-            .await?;
+        manager.create_table(table("shard", [shard_id, uuid_null("owner_id"), big("epoch")])).await?;
+        manager.create_table(table("node", [id(), big("started_at"), big("lease_until"), flag("draining")])).await?;
         run(manager, &["CREATE INDEX shard_owner ON shard (owner_id)"]).await
     }
 

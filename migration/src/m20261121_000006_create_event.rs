@@ -24,6 +24,8 @@ impl MigrationTrait for Migration {
                     flag("test"),
                     big("created_at"),
                     bytes_null("sealed"),
+                    text_null("trace_parent"),
+                    text_null("trace_state"),
                 ],
             ))
             .await?;

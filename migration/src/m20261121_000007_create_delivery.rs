@@ -54,6 +54,7 @@ impl MigrationTrait for Migration {
                     big("completed_at"),
                     int("duration_ms"),
                     text_null("signature"),
+                    text_null("trace_parent"),
                     int("endpoint_version"),
                     int("subscription_version"),
                     word_null("error_code"),
@@ -80,6 +81,9 @@ impl MigrationTrait for Migration {
                  WHERE status = 'PENDING' AND next_attempt_at IS NULL",
                 // What stands in a STRICT line again.
                 "CREATE INDEX delivery_again ON delivery (endpoint_id, seq) WHERE status = 'RETRYING'",
+                // Tests that were not sent yet.
+                "CREATE INDEX delivery_test ON delivery (created_at) \
+                 WHERE trigger = 'TEST' AND status = 'PENDING' AND next_attempt_at IS NULL",
                 // What waits for a time.
                 "CREATE INDEX delivery_due ON delivery (shard, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
                 "CREATE INDEX delivery_endpoint_due ON delivery (endpoint_id, next_attempt_at) \
