@@ -33,6 +33,8 @@ pub struct Model {
     pub duration_ms: i32,
     /// Signature header as sent; null when unsigned.
     pub signature: Option<String>,
+    /// `traceparent` as sent; null when there was none. The `tracestate` is the event's.
+    pub trace_parent: Option<String>,
     /// Version of the endpoint that made the request; see [`crate::endpoint_revision`].
     pub endpoint_version: i32,
     /// Revision of the subscription that decided the body; see [`crate::subscription_revision`].

@@ -154,6 +154,8 @@ pub fn ask(
         test: false,
         created_at: now,
         sealed: Some(sealed),
+        trace_parent: None,
+        trace_state: None,
     };
     let row = Model {
         event_id: id,
@@ -198,6 +200,22 @@ pub fn open(
     let clear: Value = serde_json::from_str(&payload).map_err(|_| SealError::Damaged)?;
     let challenge = clear["challenge"].as_str().map(ToOwned::to_owned);
     Ok(Some(Opened { event: event::Model { payload, sealed: None, ..event.clone() }, challenge }))
+}
+
+/// The message that `event` carries under the sealer's current key; none if it is under that already, or there is none.
+/// `urls` are those that it may have been made for.
+///
+/// # Errors
+/// [`SealError`] when it opens for none of them.
+pub fn reseal<'a>(
+    sealer: &Sealer,
+    event: &event::Model,
+    subscription: SubscriptionId,
+    urls: impl IntoIterator<Item = &'a str>,
+) -> Result<Option<Vec<u8>>, SealError> {
+    let Some(sealed) = event.sealed.as_ref().filter(|sealed| !sealer.is_current(sealed)) else { return Ok(None) };
+    let tried = urls.into_iter().map(|url| sealer.reseal(sealed, &context(event.id, subscription, url)));
+    tried.reduce(Result::or).unwrap_or(Err(SealError::Damaged))
 }
 
 fn context(event: EventId, subscription: SubscriptionId, url: &str) -> Vec<u8> {

@@ -67,6 +67,15 @@ impl Model {
         sealer.seal(secret.as_bytes(), &context(id))
     }
 
+    /// The secret under the sealer's current key; none if it is under that already, or none was shown.
+    ///
+    /// # Errors
+    /// Those of [`Sealer::reseal`].
+    pub fn reseal(&self, sealer: &Sealer) -> Result<Option<Vec<u8>>, SealError> {
+        let Some(sealed) = &self.secret else { return Ok(None) };
+        sealer.reseal(sealed, &context(self.object_id))
+    }
+
     /// The secret, if one was shown.
     ///
     /// # Errors

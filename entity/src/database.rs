@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
 /// Connections that read a SQLite file beside the one that writes.
@@ -59,16 +59,17 @@ pub struct Database {
 #[derive(Clone)]
 enum Kind {
     /// The lock that keeps other processes out, until it is closed or nobody has it any more.
-    Sqlite { lock: Arc<File> },
-    /// Where it is, for connections of a special purpose. Holds a password.
-    Postgres { url: Arc<str> },
+    Sqlite {
+        lock: Arc<File>,
+    },
+    Postgres,
 }
 
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sqlite { .. } => "Sqlite",
-            Self::Postgres { .. } => "Postgres",
+            Self::Postgres => "Postgres",
         })
     }
 }
@@ -93,7 +94,7 @@ impl Database {
             .statement_timeout(STATEMENT_TIMEOUT);
         options.map_sqlx_postgres_opts(|options| options.application_name("angarium"));
         let pool = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
-        Ok(Self { write: pool.clone(), read: pool, kind: Kind::Postgres { url: url.into() } })
+        Ok(Self { write: pool.clone(), read: pool, kind: Kind::Postgres })
     }
 
     async fn open_sqlite(url: &str, path: PathBuf) -> Result<Self, OpenError> {
@@ -116,19 +117,6 @@ impl Database {
         Ok(Self { write, read, kind: Kind::Sqlite { lock: Arc::new(lock) } })
     }
 
-    /// One connection of its own, which stays open: what PostgreSQL ties to a session, such as a lock, lives as long.
-    /// None for SQLite, where the lock on the file says the same.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn session(&self) -> Result<Option<DatabaseConnection>, DbErr> {
-        let Kind::Postgres { url } = &self.kind else { return Ok(None) };
-        let mut options = options(url);
-        options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-        options.map_sqlx_postgres_opts(|options| options.application_name("angarium-session"));
-        sea_orm::Database::connect(options).await.map(Some)
-    }
-
     /// Where rows are read outside of a transaction.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
@@ -149,6 +137,20 @@ impl Database {
             ..TransactionOptions::default()
         };
         self.write.begin_with_options(options).await
+    }
+
+    /// A transaction that reads, and sees all of it as it is at one moment.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin_reading(&self) -> Result<DatabaseTransaction, DbErr> {
+        let is_postgres = self.backend() == DbBackend::Postgres;
+        let options = TransactionOptions {
+            isolation_level: is_postgres.then_some(IsolationLevel::RepeatableRead),
+            access_mode: is_postgres.then_some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        self.read.begin_with_options(options).await
     }
 
     /// The same, which tells of each statement once it was run.

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::json::StringList;
-use crate::{EventId, Timestamp, WorkspaceId};
+use crate::{EventId, Timestamp, TraceContext, TraceParent, WorkspaceId};
 
 /// Most bytes of a payload: 256 KiB.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
@@ -37,6 +37,19 @@ pub struct Model {
     pub created_at: Timestamp,
     /// What is sent in the place of the payload, where that must not be read; see [`crate::confirmation`].
     pub sealed: Option<Vec<u8>>,
+    /// The span that its attempts are children of, as a `traceparent`; null when neither the publisher nor this server
+    /// traces. See [`crate::trace_context`].
+    pub trace_parent: Option<String>,
+    /// The `tracestate` that goes with it.
+    pub trace_state: Option<String>,
+}
+
+impl Model {
+    /// Where its publish stands in a trace.
+    pub fn trace(&self) -> Option<TraceContext> {
+        let parent = TraceParent::parse(self.trace_parent.as_deref()?)?;
+        Some(TraceContext { parent, state: self.trace_state.clone() })
+    }
 }
 
 /// No relations: deliveries of an event are read by its ID, many at once.

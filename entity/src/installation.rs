@@ -13,11 +13,15 @@ pub struct Model {
     /// Always 1.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i16,
+    /// Tells the keys of this installation from those of others in the same Redis.
+    pub key: Uuid,
     /// Number of shards that endpoints hash into; fixed at install.
     pub shard_count: i32,
     /// Grows in the transaction of every change to what payloads must satisfy. A publish compares it with the version
     /// that its payload was checked by.
     pub catalogue_version: i64,
+    /// Grows in the transaction in which a node joins or leaves. A publish compares it with what its node knows.
+    pub membership_version: i64,
     /// When the schema was made.
     pub created_at: Timestamp,
 }

@@ -46,6 +46,7 @@ pub mod signing_secret;
 pub mod subscription;
 pub mod subscription_revision;
 pub mod timestamp;
+pub mod trace_context;
 pub mod workspace;
 
 pub use clock::{Clock, SystemClock};
@@ -55,3 +56,4 @@ pub use id::{
 };
 pub use retry_policy::RetryPolicy;
 pub use timestamp::Timestamp;
+pub use trace_context::{TraceContext, TraceParent};

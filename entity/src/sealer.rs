@@ -1,11 +1,15 @@
 //! Secrets at rest: sealed with XChaCha20-Poly1305 under a key from the configuration.
 //!
+//! Keys    one seals; it and any number of previous ones open. To rotate, configure a new key and keep the present one
+//!         among the previous; seal everything anew ([`Sealer::reseal`], which `angarium reencrypt` calls for every row);
+//!         then forget the old key.
 //! Shape   the first 4 bytes of the SHA-256 of the key (which key sealed it), a random nonce of 24 bytes, then the
 //!         ciphertext with its tag of 16 bytes. The context, such as the ID of the endpoint, is authenticated, so a
 //!         sealed value that is copied to another row does not open there.
 //! Source  draft-irtf-cfrg-xchacha-03; RFC 8439 for the construction underneath.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,18 +35,35 @@ pub enum SealError {
     Damaged,
 }
 
-/// Seals and opens secrets under one key.
+/// Seals secrets under one key, and opens what was sealed under that or a previous one.
 #[derive(Clone)]
 pub struct Sealer {
+    current: Key,
+    previous: Arc<[Key]>,
+}
+
+#[derive(Clone)]
+struct Key {
     cipher: XChaCha20Poly1305,
-    key_id: [u8; KEY_ID_LEN],
+    id: [u8; KEY_ID_LEN],
+}
+
+impl Key {
+    fn new(bytes: &[u8; KEY_LEN]) -> Self {
+        let digest = Sha256::digest(bytes);
+        Self { cipher: XChaCha20Poly1305::new(&(*bytes).into()), id: [digest[0], digest[1], digest[2], digest[3]] }
+    }
+
+    fn from_base64(text: &str) -> Result<Self, SealError> {
+        let bytes = STANDARD.decode(text.trim()).map_err(|_| SealError::Key)?;
+        Ok(Self::new(&bytes.try_into().map_err(|_| SealError::Key)?))
+    }
 }
 
 impl Sealer {
     /// A sealer under `key`.
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
-        let digest = Sha256::digest(key);
-        Self { cipher: XChaCha20Poly1305::new(&(*key).into()), key_id: [digest[0], digest[1], digest[2], digest[3]] }
+        Self { current: Key::new(key), previous: Arc::default() }
     }
 
     /// A sealer under the key that `text` holds in base64.
@@ -50,8 +71,13 @@ impl Sealer {
     /// # Errors
     /// [`SealError::Key`] unless that is 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, SealError> {
-        let bytes = STANDARD.decode(text.trim()).map_err(|_| SealError::Key)?;
-        Ok(Self::new(&bytes.try_into().map_err(|_| SealError::Key)?))
+        Ok(Self { current: Key::from_base64(text)?, previous: Arc::default() })
+    }
+
+    /// The same, which also opens what was sealed under the keys of `previous`.
+    #[must_use]
+    pub fn with_previous(self, previous: impl IntoIterator<Item = Self>) -> Self {
+        Self { current: self.current, previous: previous.into_iter().map(|sealer| sealer.current).collect() }
     }
 
     /// A fresh random key in the form that [`Sealer::from_base64`] reads.
@@ -63,9 +89,9 @@ impl Sealer {
     pub fn seal(&self, secret: &[u8], context: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let payload = Payload { msg: secret, aad: context };
-        let sealed =
-            self.cipher.encrypt(&XNonce::from(nonce), payload).expect("secrets are far below the limit of the cipher");
-        [&self.key_id[..], &nonce[..], &sealed[..]].concat()
+        let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.expect("secrets are far below the limit of the cipher");
+        [&self.current.id[..], &nonce[..], &sealed[..]].concat()
     }
 
     /// Opens what [`Sealer::seal`] made with the same `context`.
@@ -74,12 +100,27 @@ impl Sealer {
     /// [`SealError::OtherKey`] or [`SealError::Damaged`].
     pub fn open(&self, sealed: &[u8], context: &[u8]) -> Result<Vec<u8>, SealError> {
         let (key_id, rest) = sealed.split_at_checked(KEY_ID_LEN).ok_or(SealError::Damaged)?;
-        if key_id != self.key_id {
-            return Err(SealError::OtherKey);
-        }
+        let mut keys = std::iter::once(&self.current).chain(self.previous.iter());
+        let key = keys.find(|key| key.id == key_id).ok_or(SealError::OtherKey)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Damaged)?;
         let payload = Payload { msg: ciphertext, aad: context };
-        self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Damaged)
+        key.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Damaged)
+    }
+
+    /// Whether something was sealed under the current key.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.current.id)
+    }
+
+    /// What was sealed under a previous key, sealed under the current one; none if it is already.
+    ///
+    /// # Errors
+    /// Those of [`Sealer::open`].
+    pub fn reseal(&self, sealed: &[u8], context: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        if self.is_current(sealed) {
+            return Ok(None);
+        }
+        Ok(Some(self.seal(&self.open(sealed, context)?, context)))
     }
 }
 
@@ -102,6 +143,20 @@ mod tests {
         assert_eq!(Sealer::new(&[8; 32]).open(&sealed, b"ep_1"), Err(SealError::OtherKey));
         assert_eq!(sealer.open(&sealed[..10], b"ep_1"), Err(SealError::Damaged));
         assert_ne!(sealed, sealer.seal(b"hush", b"ep_1"));
+    }
+
+    #[test]
+    fn a_previous_key_opens_and_never_seals() {
+        let (old, new) = (Sealer::new(&[7; 32]), Sealer::new(&[8; 32]));
+        let sealed = old.seal(b"hush", b"ep_1");
+        let both = new.clone().with_previous([Sealer::new(&[9; 32]), old.clone()]);
+        assert_eq!(both.open(&sealed, b"ep_1").as_deref(), Ok(&b"hush"[..]));
+        assert!(new.is_current(&both.seal(b"hush", b"ep_1")) && !both.is_current(&sealed));
+        let resealed = both.reseal(&sealed, b"ep_1").expect("it opens").expect("it is under the old key");
+        assert_eq!(new.open(&resealed, b"ep_1").as_deref(), Ok(&b"hush"[..]));
+        assert_eq!(both.reseal(&resealed, b"ep_1"), Ok(None));
+        assert_eq!(both.reseal(&sealed, b"ep_2"), Err(SealError::Damaged));
+        assert_eq!(new.reseal(&sealed, b"ep_1"), Err(SealError::OtherKey));
     }
 
     #[test]

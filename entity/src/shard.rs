@@ -1,10 +1,10 @@
-//! Endpoints hash into shards; a node owns a shard by a lease with an epoch.
+//! Endpoints hash into shards; a node owns a shard for as long as its row in `node` exists.
 //!
 //! Source  XXH3: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>
 
 use sea_orm::entity::prelude::*;
 
-use crate::{EndpointId, NodeId, Timestamp};
+use crate::{EndpointId, NodeId};
 
 /// Shards of a new installation. Fixed from then on: a delivery stores its shard.
 pub const COUNT: i32 = 1024;
@@ -16,12 +16,10 @@ pub struct Model {
     /// 0 to one less than the number of shards.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i32,
-    /// The node that delivers for it.
+    /// The node that delivers for it. It may be one that is gone, and then anybody may take it.
     pub owner_id: Option<NodeId>,
     /// Grows with every change of owner; what carries an older one is refused.
     pub epoch: i64,
-    /// Until when the owner may deliver.
-    pub lease_until: Timestamp,
 }
 
 /// No relations.

@@ -54,6 +54,14 @@ impl Model {
         }
     }
 
+    /// The secret under the sealer's current key; none if it is under that already.
+    ///
+    /// # Errors
+    /// Those of [`Sealer::reseal`].
+    pub fn reseal(&self, sealer: &Sealer) -> Result<Option<Vec<u8>>, SealError> {
+        sealer.reseal(&self.sealed, self.endpoint_id.0.as_bytes())
+    }
+
     /// Opens the secret.
     ///
     /// # Errors

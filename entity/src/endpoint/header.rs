@@ -6,7 +6,7 @@ pub const COUNT_MAX: usize = 32;
 pub const BYTES_MAX: usize = 4096;
 
 /// Names that the server or the HTTP client sets, or that would change the connection.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 18] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -18,6 +18,7 @@ const RESERVED: [&str; 17] = [
     "stripe-signature",
     "te",
     "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",

@@ -74,6 +74,14 @@ impl StoredHeader {
         }
     }
 
+    /// Whether nothing of it is under a previous key.
+    fn is_current(&self, sealer: &Sealer) -> bool {
+        match self {
+            Self::Plain { .. } => true,
+            Self::Sealed { sealed, .. } => STANDARD.decode(sealed).is_ok_and(|bytes| sealer.is_current(&bytes)),
+        }
+    }
+
     fn masked(&self) -> RequestHeader {
         match self {
             Self::Plain { name, value } => RequestHeader { name: name.clone(), value: value.clone(), secret: false },
@@ -96,10 +104,26 @@ impl RequestHeaders {
     /// Seals the secret ones. What is the same in `present` is taken from there, since sealing never makes the same twice.
     pub fn seal(headers: &[RequestHeader], present: &Self, endpoint: EndpointId, sealer: &Sealer) -> Self {
         let known = |header: &RequestHeader| {
-            present.0.iter().find(|stored| stored.open(endpoint, sealer).as_ref() == Ok(header)).cloned()
+            let is_same = |stored: &&StoredHeader| stored.open(endpoint, sealer).as_ref() == Ok(header);
+            present.0.iter().find(is_same).filter(|stored| stored.is_current(sealer)).cloned()
         };
         let seal = |header| known(header).unwrap_or_else(|| StoredHeader::seal(header, endpoint, sealer));
         Self(headers.iter().map(seal).collect())
+    }
+
+    /// The same with every secret value under the sealer's current key; none if they are already.
+    ///
+    /// # Errors
+    /// Those of [`Sealer::reseal`].
+    pub fn reseal(&self, endpoint: EndpointId, sealer: &Sealer) -> Result<Option<Self>, SealError> {
+        if self.0.iter().all(|stored| stored.is_current(sealer)) {
+            return Ok(None);
+        }
+        let anew = |header| StoredHeader::seal(&header, endpoint, sealer);
+        let opened = self.open(endpoint, sealer)?.into_iter();
+        let headers =
+            opened.zip(&self.0).map(|(h, stored)| if stored.is_current(sealer) { stored.clone() } else { anew(h) });
+        Ok(Some(Self(headers.collect())))
     }
 
     /// What is sent.
@@ -137,6 +161,21 @@ mod tests {
         assert_eq!(read.masked(), [header("x-team", "a", false), header("authorization", MASK, true)]);
         assert!(!format!("{given:?} {stored:?}").contains("hush"));
         assert_eq!(RequestHeaders::seal(&given, &stored, endpoint, &sealer), stored, "nothing is sealed anew");
+    }
+
+    #[test]
+    fn values_are_sealed_anew_under_a_new_key() {
+        let (old, endpoint) = (Sealer::new(&[1; 32]), EndpointId::new(Timestamp::from_millis(1)));
+        let new = Sealer::new(&[2; 32]);
+        let both = new.clone().with_previous([old.clone()]);
+        let given = [header("x-team", "a", false), header("authorization", "Bearer hush", true)];
+        let stored = RequestHeaders::seal(&given, &RequestHeaders::default(), endpoint, &old);
+        let resealed = stored.reseal(endpoint, &both).expect("it opens").expect("it is under the old key");
+        assert_eq!(resealed.open(endpoint, &new), Ok(given.to_vec()));
+        assert_eq!(resealed.reseal(endpoint, &both), Ok(None));
+        assert_eq!(stored.reseal(endpoint, &new), Err(SealError::OtherKey));
+        let kept = RequestHeaders::seal(&given, &stored, endpoint, &both);
+        assert_eq!(kept.open(endpoint, &new), Ok(given.to_vec()), "what is saved again goes under the new key");
     }
 
     #[test]

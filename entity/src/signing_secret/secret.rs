@@ -19,6 +19,8 @@ const GENERATED_LEN: usize = 32;
 const LEN_MIN: usize = 12;
 /// Most bytes of a caller's own secret.
 const LEN_MAX: usize = 256;
+/// Fewest different bytes of a caller's own secret: `aaaaaaaaaaaa` and `123123123123` are none.
+const DIFFERENT_MIN: usize = 4;
 /// Bytes of an Ed25519 seed.
 const SEED_LEN: usize = 32;
 /// Random bytes of the server's half of a `TWO_SECRET`, and the characters that they make.
@@ -40,6 +42,9 @@ pub enum SecretError {
     /// Fewer than 12 bytes.
     #[error("is too short: a secret has {LEN_MIN} to {LEN_MAX} bytes")]
     TooShort,
+    /// The same few bytes again and again.
+    #[error("is too simple: a secret has at least {DIFFERENT_MIN} different bytes")]
+    TooSimple,
     /// More than 256 bytes.
     #[error("is too long: a secret has {LEN_MIN} to {LEN_MAX} bytes")]
     TooLong,
@@ -78,7 +83,7 @@ impl SigningSecret {
         Ok(Self { scheme, text })
     }
 
-    /// A caller's own secret, of 12 to 256 bytes, in the form of its scheme. With `TWO_SECRET` the server adds its half.
+    /// A caller's own secret, of 12 to 256 bytes that are not all alike, in the form of its scheme. With `TWO_SECRET` the server adds its half.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -97,8 +102,11 @@ impl SigningSecret {
         if text.chars().any(char::is_control) {
             return Err(SecretError::Control);
         }
-        match secret.key().len() {
+        let key = secret.key();
+        let different = key.iter().collect::<std::collections::HashSet<_>>().len();
+        match key.len() {
             ..LEN_MIN => Err(SecretError::TooShort),
+            LEN_MIN..=LEN_MAX if different < DIFFERENT_MIN => Err(SecretError::TooSimple),
             LEN_MIN..=LEN_MAX if scheme == SignatureScheme::TwoSecret => Ok(Self::with_server_half(text)),
             LEN_MIN..=LEN_MAX => Ok(secret),
             _ => Err(SecretError::TooLong),
@@ -226,7 +234,10 @@ mod tests {
     #[test]
     fn a_callers_secret_is_base64_after_whsec_and_bytes_otherwise() {
         let parse = |text: &str| SigningSecret::of_caller(StandardWebhooks, text).map(|secret| secret.key());
-        assert_eq!(parse("whsec_AAAAAAAAAAAAAAAAAAAA"), Ok(vec![0; 15]));
+        assert_eq!(parse("whsec_AAECAwQFBgcICQoLDA0O"), Ok((0..15).collect()));
+        for simple in ["whsec_AAAAAAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaa", "123123123123123"] {
+            assert_eq!(parse(simple), Err(SecretError::TooSimple), "{simple}");
+        }
         assert_eq!(parse("sixteen-letters!"), Ok(b"sixteen-letters!".to_vec()));
         assert_eq!(parse("whsec_not base64"), Err(SecretError::NotBase64));
         assert_eq!(parse("whsec_AAAA"), Err(SecretError::TooShort));
