@@ -46,9 +46,18 @@ impl SendError {
 /// Tells what a failed request failed of.
 pub(super) fn explain(error: &SendError) -> Failure {
     let failure = failure(error);
-    // The libraries' own words are for the operator.
-    tracing::debug!(error = error as &dyn std::error::Error, code = ?failure.code, "a request failed");
-    failure
+    if failure.detail.is_some() { failure } else { Failure { detail: Some(chain(error)), ..failure } }
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &SendError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn failure(error: &SendError) -> Failure {
@@ -63,12 +72,20 @@ fn failure(error: &SendError) -> Failure {
         (ErrorCode::Timeout, format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))
     } else if let Some(failed) = find::<rustls::Error>(error) {
         (ErrorCode::Tls, tls(failed).to_owned())
+    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large) {
+        (ErrorCode::Protocol, "the head of the answer is too long, or has too many headers".to_owned())
     } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
         (ErrorCode::Protocol, "the answer is not valid HTTP".to_owned())
     } else {
         (ErrorCode::Connection, connection(error).to_owned())
     };
-    Failure { code, message }
+    Failure { code, message, detail: None, is_ours: find::<io::Error>(error).is_some_and(is_ours) }
+}
+
+/// Whether this process has no file, socket or memory left.
+fn is_ours(error: &io::Error) -> bool {
+    // ENFILE, EMFILE and ENOBUFS of Linux, which have no kind of their own.
+    error.kind() == io::ErrorKind::OutOfMemory || matches!(error.raw_os_error(), Some(23 | 24 | 105))
 }
 
 fn tls(error: &rustls::Error) -> &'static str {
@@ -82,6 +99,7 @@ fn tls(error: &rustls::Error) -> &'static str {
                 "the certificate is for another host name"
             }
             CertificateError::Revoked => "the certificate was revoked",
+            CertificateError::BadSignature => "the signature of the certificate is wrong",
             CertificateError::UnknownIssuer => "the certificate is not from an authority that this server trusts",
             _ => "the certificate is not valid",
         },
@@ -107,14 +125,15 @@ fn connection(error: &SendError) -> &'static str {
 }
 
 pub(super) fn forbidden_address(forbidden: &ForbiddenAddress) -> Failure {
-    // Which address it was is for the operator: it would tell a tenant what names mean inside of the network.
-    tracing::info!(address = %forbidden.0, "an endpoint leads to an address that is not allowed");
+    // Which address it was would tell a tenant what names mean inside of the network.
+    let detail = Some(forbidden.0.to_string());
     let message = "the URL leads to an address that is not public, and this server does not allow it".to_owned();
-    Failure { code: ErrorCode::ForbiddenAddress, message }
+    Failure { code: ErrorCode::ForbiddenAddress, message, detail, is_ours: false }
 }
 
 pub(super) fn timed_out(timeout: Duration) -> Failure {
-    Failure { code: ErrorCode::Timeout, message: format!("no complete response within {} ms", timeout.as_millis()) }
+    let message = format!("no complete response within {} ms", timeout.as_millis());
+    Failure { code: ErrorCode::Timeout, message, detail: None, is_ours: false }
 }
 
 /// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.

@@ -18,16 +18,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 use url::Url;
 
 use super::CONNECT_TIMEOUT;
-use super::address_guard::AddressGuard;
+use super::plan::Plan;
 use super::resolver::GuardedResolver;
 
 /// Most bytes of the head of the proxy's answer.
@@ -64,6 +62,14 @@ impl Proxy {
         let authorization = is_named.then(|| format!("Basic {}", STANDARD.encode(name())));
         Ok(Self { host: host.trim_matches(['[', ']']).to_owned(), port, authorization })
     }
+
+    /// Whether it takes connections. Nothing is sent: what it thinks of us, the first delivery tells.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn reach(&self) -> io::Result<()> {
+        TcpStream::connect((&*self.host, self.port)).await.map(drop)
+    }
 }
 
 impl std::fmt::Debug for Proxy {
@@ -73,7 +79,7 @@ impl std::fmt::Debug for Proxy {
 }
 
 /// `%40` is `@`; what is no escape stays as it is.
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -108,19 +114,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Tunnels {
     proxy: Arc<Proxy>,
-    guard: Arc<AddressGuard>,
     resolver: GuardedResolver,
-    runtime: Handle,
     tls: TlsConnector,
 }
 
 impl Tunnels {
-    pub(super) fn new(proxy: Proxy, guard: Arc<AddressGuard>, runtime: Handle) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let tls = Arc::new(config.with_platform_verifier()?.with_no_client_auth());
-        let resolver = GuardedResolver::new(guard.clone(), runtime.clone());
-        Ok(Self { proxy: Arc::new(proxy), guard, resolver, runtime, tls: tls.into() })
+    pub(super) fn new(proxy: Arc<Proxy>, plan: &Plan) -> Self {
+        Self { proxy, resolver: plan.resolver.clone(), tls: plan.tls.clone().into() }
     }
 
     async fn open(self, uri: Uri) -> Result<Tunnel, BoxError> {
@@ -129,7 +129,7 @@ impl Tunnels {
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => {
-                self.guard.check(address).map_err(super::resolver::ResolveError::Forbidden)?;
+                self.resolver.guard().check(address).map_err(super::resolver::ResolveError::Forbidden)?;
                 vec![address]
             }
             Err(_) => self.resolver.clone().look_up(host.clone()).await?.iter().map(SocketAddr::ip).collect(),
@@ -161,7 +161,11 @@ impl Tunnels {
     async fn connect_to(&self, target: SocketAddr) -> Result<TcpStream, ProxyError> {
         let place = (self.proxy.host.clone(), self.proxy.port);
         // Look-ups block a thread, and this one has to send.
-        let found = self.runtime.spawn(async move { tokio::net::lookup_host(place).await.map(Vec::from_iter) }).await;
+        let found = self
+            .resolver
+            .runtime()
+            .spawn(async move { tokio::net::lookup_host(place).await.map(Vec::from_iter) })
+            .await;
         let found = found.map_err(io::Error::other).flatten().map_err(ProxyError::Unreachable)?;
         let mut stream = TcpStream::connect(&found[..]).await.map_err(ProxyError::Unreachable)?;
         let _ = stream.set_nodelay(true);

@@ -1,0 +1,279 @@
+//! Receivers that misbehave, on purpose or not, against the real client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use angarium_entity::endpoint::MASK;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+
+use super::address_guard::AddressGuard;
+use super::pool::IDLE_HOSTS_MAX;
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_millis(400);
+static LETTERS: [u8; 65_536] = [b'a'; 65_536];
+
+/// Requests of which one at least goes out on a connection of the pool.
+const REQUESTS_MAX: usize = 100;
+/// Much more than a receiver gets rid of before it is cut: what we read, and what the sockets of both ends hold.
+const SENT_MAX: usize = 32 * 1024 * 1024;
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn transport() -> Transport {
+    let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
+    Transport::new(Plan::new(guard, &[], None, Handle::current()).expect("a plan")).expect("a client")
+}
+
+fn request(address: SocketAddr, headers: &[(&str, &str)]) -> Request {
+    let header = |(name, value): &(&str, &str)| RequestHeader {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+        secret: true,
+    };
+    let url = Url::parse(&format!("http://{address}/in")).expect("a URL");
+    Request { url, headers: headers.iter().map(header).collect(), body: "{}".to_owned(), timeout: TIMEOUT }
+}
+
+/// Serves each connection with `serve`, which is told the number of the connection from 0.
+async fn receiver<F>(address: &str, serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(address).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let mut number = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, number));
+            number += 1;
+        }
+    });
+    address
+}
+
+/// Reads a request to its end; none when the connection was closed before.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n{}") {
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Reads a request, answers `head`, and then writes `more` for as long as somebody takes it. Counts what was taken.
+async fn flood(head: &'static [u8], more: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = taken.clone();
+    let serve = move |mut stream: TcpStream, _| {
+        let counter = counter.clone();
+        async move {
+            read_request(&mut stream).await;
+            let mut next = head;
+            while counter.load(Ordering::Relaxed) < SENT_MAX {
+                let Ok(written) = stream.write(next).await else { break };
+                counter.fetch_add(written, Ordering::Relaxed);
+                next = more;
+            }
+        }
+    };
+    (receiver("127.0.0.1:0", serve).await, taken)
+}
+
+/// The same slowly: a byte every 20 ms.
+async fn drip(text: &'static [u8]) -> SocketAddr {
+    let serve = move |mut stream: TcpStream, _| async move {
+        read_request(&mut stream).await;
+        for byte in text.iter().cycle() {
+            if stream.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    receiver("127.0.0.1:0", serve).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_end_is_cut_and_told_apart() {
+    let long = b"HTTP/1.1 200 OK\r\nx-long: ";
+    for (head, more) in [(&long[..], &LETTERS[..]), (&b"HTTP/1.1 200 OK\r\n"[..], &b"a: b\r\nc: d\r\n"[..])] {
+        let (address, taken) = flood(head, more).await;
+        let failed = transport().send(&request(address, &[])).await.expect_err("there is no answer");
+        assert_eq!(failed.message, "the head of the answer is too long, or has too many headers");
+        assert_eq!((failed.code, failed.is_ours), (ErrorCode::Protocol, false));
+        assert!(taken.load(Ordering::Relaxed) < SENT_MAX);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_body_without_end_only_the_beginning_is_read() {
+    let cases: [(&[u8], &[u8]); 3] = [
+        (b"HTTP/1.1 500 No\r\n\r\n", &LETTERS),
+        (b"HTTP/1.1 500 No\r\ncontent-length: 99999999999\r\n\r\n", &LETTERS),
+        (b"HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n", b"4\r\naaaa\r\n"),
+    ];
+    for (head, more) in cases {
+        let (address, taken) = flood(head, more).await;
+        let answer = transport().send(&request(address, &[])).await.expect("a status");
+        assert_eq!((answer.status, answer.body.len(), answer.body_truncated), (500, 16_384, true));
+        assert!(taken.load(Ordering::Relaxed) < SENT_MAX);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compressed_is_not_asked_for_and_not_unpacked() {
+    let serve = |mut stream: TcpStream, _| async move {
+        let request = read_request(&mut stream).await.expect("a request").to_ascii_lowercase();
+        assert!(!request.contains("accept-encoding") && !request.contains("\r\nte:"), "{request}");
+        // Ten bytes of gzip that would be more when unpacked.
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 10\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03").await;
+    };
+    let answer = transport().send(&request(receiver("127.0.0.1:0", serve).await, &[])).await.expect("an answer");
+    assert_eq!((answer.body.chars().count(), answer.body_truncated), (10, false));
+    assert!(answer.body.starts_with('\u{1f}'), "{:?}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_deadline_is_over_connection_head_and_body() {
+    let silent = receiver("127.0.0.1:0", |stream, _| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let hints = drip(b"HTTP/1.1 103 Early Hints\r\n\r\n").await;
+    let (flooded, _) =
+        flood(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n").await;
+    let head = drip(b"HTTP/1.1 200 OK\r\nx-a: b\r\nx-b: ").await;
+    let mut tls = request(silent, &[]);
+    tls.url = Url::parse(&format!("https://{silent}/")).expect("a URL");
+    for (name, request) in [
+        ("silent", request(silent, &[])),
+        ("TLS", tls),
+        ("hints", request(hints, &[])),
+        ("flood", request(flooded, &[])),
+        ("head", request(head, &[])),
+    ] {
+        let started = Instant::now();
+        let failed = transport().send(&request).await.expect_err("there is no answer");
+        assert!(started.elapsed() < TIMEOUT * 4, "{name} took {:?}", started.elapsed());
+        assert_eq!(
+            (failed.code, failed.message.as_str()),
+            (ErrorCode::Timeout, "no complete response within 400 ms"),
+            "{name}"
+        );
+    }
+    let body = receiver("127.0.0.1:0", |mut stream: TcpStream, _| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 1000\r\n\r\n").await;
+        while stream.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let started = Instant::now();
+    let answer = transport().send(&request(body, &[])).await.expect("the status had come");
+    assert!(started.elapsed() < TIMEOUT * 4 && answer.status == 202 && answer.body_truncated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_closed_in_the_pool_is_no_failure_of_the_receiver() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let counter = closed.clone();
+    // The first connection that is used again takes its second request, and closes without a word.
+    let serve = move |mut stream: TcpStream, _| {
+        let counter = counter.clone();
+        async move {
+            let mut is_used_again = false;
+            while read_request(&mut stream).await.is_some() {
+                if is_used_again && counter.fetch_add(1, Ordering::Relaxed) == 0 {
+                    break;
+                }
+                let _ = stream.write_all(OK).await;
+                is_used_again = true;
+            }
+        }
+    };
+    let address = receiver("127.0.0.1:0", serve).await;
+    let transport = transport();
+    // A connection is in the pool only a moment after its answer: the next request may have another.
+    for _ in 0..REQUESTS_MAX {
+        assert_eq!(transport.send(&request(address, &[])).await.map(|answer| answer.status), Ok(200));
+    }
+    assert!(closed.load(Ordering::Relaxed) > 0, "a connection of the pool was used, and its request sent again");
+    // A new connection that breaks says something about the receiver, and is not tried again.
+    let broken = receiver("127.0.0.1:0", |mut stream: TcpStream, _| async move {
+        read_request(&mut stream).await;
+    })
+    .await;
+    let failed = transport.send(&request(broken, &[])).await.expect_err("it is closed");
+    assert_eq!(
+        (failed.code, failed.message.as_str()),
+        (ErrorCode::Connection, "the connection was closed before an answer came")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_none_spoils_no_answer() {
+    let serve = |mut stream: TcpStream, _| async move {
+        read_request(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 201 Created\r\nbad header: x\r\n\xff: y\r\nx-good: z\r\ncontent-length: 0\r\n\r\n")
+            .await;
+    };
+    let answer = transport().send(&request(receiver("127.0.0.1:0", serve).await, &[])).await.expect("an answer");
+    assert_eq!(answer.status, 201);
+    assert!(answer.headers.0.iter().any(|header| header.name == "x-good"), "{:?}", answer.headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_header_that_comes_back_is_kept_out_of_what_is_stored() {
+    let serve = |mut stream: TcpStream, _| async move {
+        let echo = read_request(&mut stream).await.expect("a request");
+        let head =
+            format!("HTTP/1.1 500 No\r\nx-echo: Bearer hush-hush-4711\r\ncontent-length: {}\r\n\r\n", echo.len());
+        let _ = stream.write_all(format!("{head}{echo}").as_bytes()).await;
+    };
+    let sent = request(receiver("127.0.0.1:0", serve).await, &[("authorization", "Bearer hush-hush-4711")]);
+    let answer = transport().send(&sent).await.expect("an answer");
+    assert!(answer.body.to_ascii_lowercase().contains(&format!("authorization: {MASK}\r\n")), "{}", answer.body);
+    assert!(!format!("{answer:?}").contains("hush"), "{answer:?}");
+}
+
+/// Every address of 127.0.0.0/8 is a host of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn unused_connections_are_bounded_over_all_hosts() {
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counter, highest) = (open.clone(), most.clone());
+    let serve = move |mut stream: TcpStream, _| {
+        let (counter, highest) = (counter.clone(), highest.clone());
+        async move {
+            highest.fetch_max(counter.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            while read_request(&mut stream).await.is_some() {
+                let _ = stream.write_all(OK).await;
+            }
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    };
+    let port = receiver("0.0.0.0:0", serve).await.port();
+    let transport = transport();
+    let hosts = IDLE_HOSTS_MAX * 3 / 2;
+    for host in 0..hosts {
+        let [_, _, high, low] = u32::try_from(host).expect("few").to_be_bytes();
+        let mut request = request(SocketAddr::from(([127, 1, high, low], port)), &[]);
+        request.timeout = Duration::from_secs(20);
+        assert_eq!(transport.send(&request).await.map(|answer| answer.status), Ok(200), "{host}");
+    }
+    let most = most.load(Ordering::Relaxed);
+    assert!((IDLE_HOSTS_MAX / 2..=IDLE_HOSTS_MAX + 64).contains(&most), "{most}");
+    // What the first client kept is closed, and the second works.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while open.load(Ordering::Relaxed) > hosts - IDLE_HOSTS_MAX {
+        assert!(Instant::now() < deadline, "{} are open", open.load(Ordering::Relaxed));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
