@@ -40,7 +40,7 @@ pub(crate) fn judge(status: u16, retry_after: Option<&str>, now: Timestamp) -> V
 /// Reads `Retry-After`: seconds (a fraction is rounded up) or an HTTP date in any of its three forms; at most 24 h.
 ///
 /// Source: RFC 9110, sections 10.2.3 and 5.6.7.
-fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = match value.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => {
@@ -72,6 +72,9 @@ pub(crate) fn after_failure(
     // Only an open delivery is ever sent, and no final state is left by an attempt.
     next.unwrap_or(state)
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

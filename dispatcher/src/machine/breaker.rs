@@ -169,6 +169,9 @@ impl Breaker {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use angarium_entity::{EndpointId, WorkspaceId};
 

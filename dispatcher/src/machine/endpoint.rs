@@ -18,7 +18,7 @@
 //! Held    while the endpoint is paused, suspended or asked to be left alone, nothing starts and nothing is kept:
 //!         the rows are read again when the hold ends.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use angarium_entity::endpoint::Ordering;
 use angarium_entity::{DeliveryId, Timestamp, endpoint_health};
@@ -49,7 +49,8 @@ pub(crate) struct EndpointMachine {
     in_flight: HashSet<DeliveryId>,
     /// Those of them that skipped the line.
     express_in_flight: HashSet<DeliveryId>,
-    unrecorded: HashSet<DeliveryId>,
+    /// Ended, and not durable yet, with what their answers asked for. The rules follow when it is durable.
+    unrecorded: HashMap<DeliveryId, Option<Hold>>,
     /// Whether the rows may hold what memory does not.
     more: bool,
     /// A read is under way.
@@ -60,8 +61,6 @@ pub(crate) struct EndpointMachine {
     stale: bool,
     /// The endpoint does not exist, or cannot be used.
     gone: bool,
-    /// What the last answers asked for; the rules follow when it is durable.
-    asked_hold: Option<Hold>,
     /// The head of a STRICT line waits for its next attempt until then.
     line_hold: Option<Timestamp>,
     tokens: Tokens,
@@ -113,7 +112,9 @@ impl EndpointMachine {
             Input::Kicked => self.leave_to_rows(),
             Input::Page { jobs, full } => self.take_page(jobs, full),
             Input::Changed(delivery) => {
-                self.late.retain(|job| job.delivery_id != delivery);
+                let is_other = |job: &Job| job.delivery_id != delivery;
+                self.late.retain(is_other);
+                self.express.retain(is_other);
                 self.waiting.remove(delivery);
                 self.line_hold = None;
                 self.leave_to_rows();
@@ -123,33 +124,34 @@ impl EndpointMachine {
             Input::Finished { delivery, hold } => {
                 self.in_flight.remove(&delivery);
                 self.express_in_flight.remove(&delivery);
-                self.unrecorded.insert(delivery);
-                self.asked_hold = match (self.asked_hold, hold) {
-                    (Some(before), Some(hold)) => Some(before.stricter(hold)),
-                    (before, hold) => hold.or(before),
-                };
+                self.unrecorded.insert(delivery, hold);
             }
-            Input::Void => self.asked_hold = None,
+            Input::Void(delivery) => {
+                self.unrecorded.entry(delivery).and_modify(|hold| *hold = None);
+            }
             Input::Recorded { delivery, is_final } => {
-                let was_unrecorded = self.unrecorded.remove(&delivery);
+                let recorded = self.unrecorded.remove(&delivery);
                 if self.reading {
                     self.settled.insert(delivery);
                 }
-                if was_unrecorded && !is_final && self.is_strict() {
+                if recorded.is_some() && !is_final && self.is_strict() {
                     // It is the head again, or somebody else's business: what is behind it must not pass.
                     self.waiting.clear();
                     self.late.clear();
+                    self.line_hold = None;
                     self.leave_to_rows();
                     self.stale = self.reading;
                 }
-                if self.unrecorded.is_empty()
-                    && let (Some(asked), Some(rules)) = (self.asked_hold.take(), self.rules.as_mut())
-                {
+                if let (Some(asked), Some(rules)) = (recorded.flatten(), self.rules.as_mut()) {
                     // The rows say it now, and so will the next rules.
                     rules.hold = rules.hold.stricter(asked);
                 }
             }
             Input::Drain => self.draining = true,
+            Input::GoOn => {
+                self.draining = false;
+                self.leave_to_rows();
+            }
             Input::Tick => self.woken_at = None,
         }
         self.look_at_head(now);
@@ -176,9 +178,10 @@ impl EndpointMachine {
     }
 
     fn holds(&self) -> impl Iterator<Item = Hold> {
+        let asked = self.unrecorded.values().copied().flatten();
         let line = self.line_hold.map(Hold::Until);
         let circuit = self.breaker.as_ref().and_then(Breaker::probe_at).map(Hold::Until);
-        self.rules.map(|rules| rules.hold).into_iter().chain(self.asked_hold).chain(line).chain(circuit)
+        self.rules.map(|rules| rules.hold).into_iter().chain(asked).chain(line).chain(circuit)
     }
 
     fn is_strict(&self) -> bool {
@@ -218,7 +221,7 @@ impl EndpointMachine {
 
     /// Whether an attempt of it has ended whose result is not durable yet.
     pub(crate) fn is_unrecorded(&self, delivery: DeliveryId) -> bool {
-        self.unrecorded.contains(&delivery)
+        self.unrecorded.contains_key(&delivery)
     }
 
     pub(crate) fn in_flight_ids(&self) -> impl Iterator<Item = DeliveryId> + '_ {
@@ -244,7 +247,7 @@ impl EndpointMachine {
     fn knows(&self, id: DeliveryId) -> bool {
         self.waiting.contains(id)
             || self.in_flight.contains(&id)
-            || self.unrecorded.contains(&id)
+            || self.unrecorded.contains_key(&id)
             || self.express.iter().any(|job| job.delivery_id == id)
     }
 
@@ -398,6 +401,8 @@ impl EndpointMachine {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -119,6 +119,7 @@ impl Governor {
         let holder = self.workspaces.entry(workspace).or_default();
         let new = Asker { workspace, held: 0, wanted: 0, ticket: 0 };
         let asker = self.endpoints.entry(endpoint).or_insert(new);
+        let joins = holder.waiting.is_empty();
         self.turns.remove(&(holder.held, holder.ticket, workspace));
         holder.waiting.remove(&(asker.held, asker.ticket, endpoint));
 
@@ -130,7 +131,7 @@ impl Governor {
         if held < asker.held || wanted == 0 {
             asker.ticket = self.ticket;
         }
-        if held < asker.held || holder.waiting.is_empty() {
+        if held < asker.held || joins {
             holder.ticket = self.ticket;
         }
         if asker.wanted > 0 {
@@ -145,6 +146,9 @@ impl Governor {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +189,18 @@ mod tests {
         }
         assert_eq!(order, [greedy, greedy, modest, greedy, greedy]);
         assert!(governor.ask(workspace, modest));
+    }
+
+    #[test]
+    fn who_waits_and_asks_for_more_keeps_its_place() {
+        let busy = EndpointId::new(NOW);
+        let [first, second] = [(); 2].map(|()| (WorkspaceId::new(NOW), EndpointId::new(NOW)));
+        let mut governor = Governor::new(1);
+        assert!(governor.ask(WorkspaceId::new(NOW), busy));
+        for (workspace, endpoint) in [first, second, first] {
+            assert!(!governor.ask(workspace, endpoint));
+        }
+        assert_eq!(governor.release(busy), [first.1]);
     }
 
     #[test]

@@ -49,6 +49,9 @@ impl Tokens {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

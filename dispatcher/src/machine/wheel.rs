@@ -37,6 +37,12 @@ impl Wheel {
         due
     }
 
+    /// Forgets the others.
+    pub(crate) fn retain(&mut self, keep: impl Fn(EndpointId) -> bool) {
+        self.by_time.retain(|(_, endpoint)| keep(*endpoint));
+        self.due_at.retain(|endpoint, _| keep(*endpoint));
+    }
+
     /// When the next one is due.
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
         self.by_time.first().map(|&(at, _)| at)

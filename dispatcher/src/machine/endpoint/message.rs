@@ -30,7 +30,7 @@ pub(crate) enum Hold {
 
 impl Hold {
     /// The one that lasts longer.
-    pub(super) fn stricter(self, other: Self) -> Self {
+    pub(crate) fn stricter(self, other: Self) -> Self {
         match (self, other) {
             (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
             (Self::Until(one), Self::Until(another)) => Self::Until(one.max(another)),
@@ -61,13 +61,14 @@ pub(crate) enum Input {
     Granted,
     /// A request ended. What comes next depends on what its end says of the endpoint.
     Finished { delivery: DeliveryId, hold: Option<Hold> },
-    /// What ended attempts asked for counts for nothing: the delivery of one of them was deleted. What another one asked
-    /// for comes back with the rules once it is durable.
-    Void,
+    /// What an ended attempt asked for counts for nothing: nothing of it was written.
+    Void(DeliveryId),
     /// The result of an ended attempt is durable. `is_final` when it is known that the delivery is.
     Recorded { delivery: DeliveryId, is_final: bool },
     /// Start nothing more.
     Drain,
+    /// Start again after all.
+    GoOn,
     /// Look again: time has passed.
     Tick,
 }

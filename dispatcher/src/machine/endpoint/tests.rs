@@ -29,6 +29,8 @@ pub(super) fn job(seq: i64) -> Job {
         test: false,
         created_at: NOW,
         sealed: None,
+        trace_parent: None,
+        trace_state: None,
     };
     Job {
         delivery_id: DeliveryId::new(NOW),
@@ -271,6 +273,24 @@ fn a_pause_holds_until_the_rules_change_and_a_late_grant_is_given_back() {
 }
 
 #[test]
+fn who_resumes_an_endpoint_need_not_wait_for_results_that_asked_for_nothing() {
+    let rules = Rules { ordering: Ordering::None, max_in_flight: 2, ..FIFO };
+    let mut world = World::new(rules);
+    world.give(Input::Arrived((1..=2).map(job).collect()));
+    let [gone, other] = [world.started.remove(0), world.started.remove(0)];
+    world.give(Input::Finished { delivery: gone.delivery_id, hold: Some(Hold::Paused) });
+    world.give(Input::Finished { delivery: other.delivery_id, hold: None });
+    world.give(Input::Recorded { delivery: gone.delivery_id, is_final: false });
+    world.give(Input::Configured(Rules { hold: Hold::Paused, ..rules }));
+    world.give(Input::Configured(rules));
+    world.give(Input::Page { jobs: vec![job(3)], full: false });
+    assert_eq!(world.run(), [3]);
+    world.give(Input::Recorded { delivery: other.delivery_id, is_final: true });
+    world.give(Input::Arrived(vec![job(4)]));
+    assert_eq!(world.run(), [4], "nor does the hold come back");
+}
+
+#[test]
 fn too_many_results_that_are_not_durable_stop_the_line() {
     let mut world = World::new(FIFO);
     world.give(Input::Arrived((1..=200).map(job).collect()));
@@ -308,6 +328,16 @@ fn a_test_event_skips_the_line_and_a_hold_and_takes_no_slot() {
     assert_eq!(world.started.len(), 3);
     world.give(Input::Express(test));
     assert_eq!(world.started.len(), 3, "a doubled hint starts nothing");
+}
+
+#[test]
+fn a_test_event_that_is_canceled_while_it_waits_for_a_grant_is_not_sent() {
+    let mut world = World::new(FIFO);
+    let test = job(1);
+    assert!(matches!(world.machine.step(NOW, WINDOW, Input::Express(test.clone()))[..], [Output::Ask]));
+    world.give(Input::Changed(test.delivery_id));
+    world.give(Input::Granted);
+    assert_eq!((world.releases, world.started.len()), (1, 0));
 }
 
 #[test]
@@ -404,6 +434,24 @@ fn an_endpoint_that_becomes_strict_waits_for_all_that_was_begun_before() {
     assert!(world.started.is_empty());
     world.finish(&two);
     assert_eq!(world.run(), [3, 4]);
+}
+
+#[test]
+fn what_was_begun_first_is_not_held_by_what_was_begun_after_it_and_is_due_later() {
+    let mut world = World::new(Rules { ordering: Ordering::None, max_in_flight: 2, ..FIFO });
+    world.give(Input::Arrived((1..=2).map(job).collect()));
+    let [one, two] = [world.started.remove(0), world.started.remove(0)];
+    world.give(Input::Configured(STRICT));
+    world.give(Input::Page { jobs: vec![one.clone(), two.clone()], full: false });
+    for job in [&one, &two] {
+        world.give(Input::Finished { delivery: job.delivery_id, hold: None });
+    }
+    world.give(Input::Recorded { delivery: two.delivery_id, is_final: false });
+    let two = Job { seq: 2, ..retry(NOW + Duration::from_hours(1)) };
+    world.give(Input::Page { jobs: vec![one.clone(), two.clone()], full: false });
+    world.give(Input::Recorded { delivery: one.delivery_id, is_final: false });
+    world.give(Input::Page { jobs: vec![Job { seq: 1, ..retry(NOW) }, two], full: false });
+    assert_eq!(world.started.iter().map(|job| job.seq).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
