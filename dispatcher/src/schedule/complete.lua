@@ -1,0 +1,2 @@
+redis.call('HDEL', KEYS[1], 'building')
+return {0}

@@ -1,0 +1,3 @@
+-- ARGV: …, endpoint.
+redis.call('SREM', more, ARGV[3])
+return {0}
