@@ -1,0 +1,184 @@
+//! The rows behind the leases: PostgreSQL's statements, and SQLite's one.
+//!
+//! Instants are by the clock of the database.
+
+use std::time::Duration;
+
+use angarium_entity::{Database, NodeId};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
+use serde::Serialize;
+
+use crate::store::sql;
+
+/// Unix milliseconds of the database.
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Another node, or this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) id: NodeId,
+    pub(super) draining: bool,
+    /// How much of its lease is left; none when it has run out.
+    pub(super) left: Option<Duration>,
+}
+
+/// Who is there.
+#[derive(Clone, Debug)]
+pub(super) struct Members {
+    pub(super) peers: Vec<Peer>,
+    /// Grows whenever somebody joins or leaves.
+    pub(super) version: i64,
+}
+
+/// A shard that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) shard: i32,
+    pub(super) epoch: i64,
+    /// From one who had died, rather than from one who had given it away. Also what is the node's own without its knowing:
+    /// the answer to its claim was lost, and with it from whom it was.
+    pub(super) from_dead: bool,
+}
+
+/// Takes every shard for the only process there can be.
+pub(super) async fn take_all(db: &Database, node: NodeId) -> Result<Vec<Taken>, DbErr> {
+    let transaction = db.begin().await?;
+    transaction.execute_raw(query(&transaction, "DELETE FROM node", [])).await?;
+    let insert = "INSERT INTO node (id, started_at, lease_until, draining) VALUES ($1, $2, $2, false)";
+    transaction.execute_raw(query(&transaction, insert, [node.into(), i64::MAX.into()])).await?;
+    let take = "UPDATE shard SET owner_id = $1, epoch = epoch + 1 RETURNING id, epoch, false AS from_dead";
+    let taken = transaction.query_all_raw(query(&transaction, take, [node.into()])).await?;
+    let taken = taken.iter().map(read_taken).collect::<Result<_, _>>()?;
+    transaction.commit().await?;
+    Ok(taken)
+}
+
+/// Adds a node.
+pub(super) async fn join(db: &Database, node: NodeId, ttl: Duration) -> Result<(), DbErr> {
+    let transaction = db.begin().await?;
+    let insert =
+        format!("INSERT INTO node (id, started_at, lease_until, draining) VALUES ($1, {NOW}, {NOW} + $2, false)");
+    transaction.execute_raw(query(&transaction, &insert, [node.into(), millis(ttl)])).await?;
+    grow_membership(&transaction).await?;
+    transaction.commit().await
+}
+
+/// Says that a node lives. False when it was buried.
+pub(super) async fn renew(db: &Database, node: NodeId, ttl: Duration) -> Result<bool, DbErr> {
+    let renew = format!("UPDATE node SET lease_until = {NOW} + $2 WHERE id = $1");
+    let renewed = db.write().execute_raw(query(db.write(), &renew, [node.into(), millis(ttl)])).await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Who is there. Reads what is committed, past any replica.
+pub(super) async fn members(db: &Database) -> Result<Members, DbErr> {
+    let read = format!(
+        "SELECT node.id, node.draining, node.lease_until - {NOW} AS left_ms, installation.membership_version \
+         FROM installation LEFT JOIN node ON true ORDER BY node.id"
+    );
+    let rows = db.write().query_all_raw(query(db.write(), &read, [])).await?;
+    let mut members = Members { peers: Vec::with_capacity(rows.len()), version: 0 };
+    for row in rows {
+        members.version = row.try_get("", "membership_version")?;
+        let Some(id) = row.try_get::<Option<NodeId>>("", "id")? else { continue };
+        let left: i64 = row.try_get("", "left_ms")?;
+        let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
+        members.peers.push(Peer { id, draining: row.try_get("", "draining")?, left });
+    }
+    Ok(members)
+}
+
+/// Deletes the nodes whose leases have run out.
+pub(super) async fn bury(db: &Database) -> Result<u64, DbErr> {
+    let transaction = db.begin().await?;
+    let bury = format!("DELETE FROM node WHERE lease_until < {NOW}");
+    let buried = transaction.execute_raw(query(&transaction, &bury, [])).await?.rows_affected();
+    if buried > 0 {
+        grow_membership(&transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(buried)
+}
+
+/// The owner and epoch of every shard.
+pub(super) async fn shards(db: &Database) -> Result<Vec<(i32, Option<NodeId>, i64)>, DbErr> {
+    let rows =
+        db.write().query_all_raw(query(db.write(), "SELECT id, owner_id, epoch FROM shard ORDER BY id", [])).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "owner_id")?, row.try_get("", "epoch")?)))
+        .collect()
+}
+
+/// Takes those of `wanted` that are nobody's, a buried node's, or the node's own without its knowing.
+pub(super) async fn claim(db: &Database, node: NodeId, wanted: &[i32]) -> Result<Vec<Taken>, DbErr> {
+    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
+    let claim = format!(
+        "WITH free AS (SELECT id, owner_id FROM shard WHERE id IN (SELECT id FROM {source} AS wanted) \
+         AND (owner_id IS NULL OR owner_id = $2 OR owner_id NOT IN (SELECT id FROM node)) ORDER BY id FOR UPDATE) \
+         UPDATE shard SET owner_id = $2, epoch = shard.epoch + 1 FROM free WHERE shard.id = free.id \
+         RETURNING shard.id, shard.epoch, free.owner_id IS NOT NULL AS from_dead"
+    );
+    let rows =
+        db.write().query_all_raw(sql::statement(DbBackend::Postgres, &claim, &numbers(wanted), [node.into()])).await?;
+    rows.iter().map(read_taken).collect()
+}
+
+/// Gives shards away that are the node's.
+pub(super) async fn release(db: &Database, node: NodeId, shards: &[i32]) -> Result<(), DbErr> {
+    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
+    let release =
+        format!("UPDATE shard SET owner_id = NULL WHERE owner_id = $2 AND id IN (SELECT id FROM {source} AS given)");
+    db.write()
+        .execute_raw(sql::statement(DbBackend::Postgres, &release, &numbers(shards), [node.into()]))
+        .await
+        .map(drop)
+}
+
+/// Says that a node wants no more shards.
+pub(super) async fn drain(db: &Database, node: NodeId) -> Result<(), DbErr> {
+    let drain = query(db.write(), "UPDATE node SET draining = true WHERE id = $1", [node.into()]);
+    db.write().execute_raw(drain).await.map(drop)
+}
+
+/// Takes a node out, and gives away whatever it has except `kept`, which stay those of a node that is gone.
+pub(super) async fn leave(db: &Database, node: NodeId, kept: &[i32]) -> Result<(), DbErr> {
+    let transaction = db.begin().await?;
+    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
+    let release =
+        format!("UPDATE shard SET owner_id = NULL WHERE owner_id = $2 AND id NOT IN (SELECT id FROM {source} AS kept)");
+    let release = sql::statement(DbBackend::Postgres, &release, &numbers(kept), [node.into()]);
+    transaction.execute_raw(release).await?;
+    transaction.execute_raw(query(&transaction, "DELETE FROM node WHERE id = $1", [node.into()])).await?;
+    grow_membership(&transaction).await?;
+    transaction.commit().await
+}
+
+async fn grow_membership(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    let grow = "UPDATE installation SET membership_version = membership_version + 1";
+    transaction.execute_raw(query(transaction, grow, [])).await.map(drop)
+}
+
+fn read_taken(row: &QueryResult) -> Result<Taken, DbErr> {
+    Ok(Taken {
+        shard: row.try_get("", "id")?,
+        epoch: row.try_get("", "epoch")?,
+        from_dead: row.try_get("", "from_dead")?,
+    })
+}
+
+#[derive(Serialize)]
+struct Number {
+    id: i32,
+}
+
+fn numbers(shards: &[i32]) -> Vec<Number> {
+    shards.iter().map(|id| Number { id: *id }).collect()
+}
+
+fn millis(duration: Duration) -> Value {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
+}
+
+fn query(db: &impl ConnectionTrait, text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+    Statement::from_sql_and_values(db.get_database_backend(), text, values)
+}
