@@ -1,7 +1,10 @@
 //! What the dispatcher is told at its start.
 
+use std::time::Duration;
+
+use crate::link::RedisUrl;
 use crate::replay::ReadTarget;
-use crate::{AddressGuard, Proxy};
+use crate::{AddressGuard, Metrics, Proxy, Tracer};
 
 /// Settings of the dispatcher.
 #[derive(Clone, Debug)]
@@ -12,8 +15,24 @@ pub struct Config {
     pub in_flight_max: usize,
     /// Which addresses may be connected to.
     pub guard: AddressGuard,
+    /// What is asked for the addresses of names; empty for what the system names.
+    pub name_servers: Vec<std::net::SocketAddr>,
     /// What every request goes through; none sends directly.
     pub proxy: Option<Proxy>,
     /// Reads what a replay is to send.
     pub read_target: ReadTarget,
+    /// Where retry schedules are held and nodes tell each other of what they do; none for one node that reads its rows,
+    /// or some that look every second.
+    pub redis: Option<RedisUrl>,
+    /// How long a node that says nothing keeps its shards. [`LEASE_TTL`], except where a test cannot wait.
+    pub lease_ttl: Duration,
+    /// Whether the rows are looked through for retries, too. Only a test of the schedule goes without.
+    pub sweeps_retries: bool,
+    /// Where it counts what it does.
+    pub metrics: Metrics,
+    /// Makes spans of publishes and attempts, if any are wanted.
+    pub tracer: Tracer,
 }
+
+/// How long a node that says nothing keeps its shards.
+pub const LEASE_TTL: Duration = crate::cluster::TTL;

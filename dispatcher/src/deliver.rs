@@ -10,7 +10,7 @@ use angarium_entity::delivery::DeliveryState;
 use angarium_entity::endpoint::StrictExhaustion;
 use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{AttemptId, RetryPolicy, Timestamp};
+use angarium_entity::{AttemptId, RetryPolicy, Timestamp, TraceContext};
 use futures_util::FutureExt as _;
 
 use crate::classify::{self, Verdict};
@@ -20,6 +20,7 @@ use crate::render::{self, Head};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
 use crate::transport::{Answer, Failure, Request, Transport};
+use crate::{Span, Tracer};
 
 const GONE: &str = "The endpoint answered 410 Gone: it wants no more deliveries. Resume it to try again.";
 
@@ -28,6 +29,7 @@ pub(crate) async fn deliver_once(
     transport: &Transport,
     clock: &dyn Clock,
     sealer: &Sealer,
+    tracer: &Tracer,
     settings: &Settings,
     job: Job,
 ) -> Option<Report> {
@@ -37,14 +39,14 @@ pub(crate) async fn deliver_once(
     }
     let started = Instant::now();
     let Some(subscription) = settings.subscription(job.subscription_id) else {
-        tracing::error!(delivery = %job.delivery_id, subscription = %job.subscription_id, "a delivery of an unknown subscription");
+        tracing::error!(event = %job.event.id, delivery = %job.delivery_id, endpoint = %job.endpoint_id, subscription = %job.subscription_id, "a delivery of an unknown subscription");
         return None;
     };
     let asking = match confirmation::open(sealer, &job.event, job.subscription_id, settings.url.as_str()) {
         Ok(asking) => asking,
         Err(error) => {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(delivery = %job.delivery_id, error, "a confirmation message does not open for this URL; it waits");
+            tracing::error!(event = %job.event.id, delivery = %job.delivery_id, endpoint = %job.endpoint_id, error, "a confirmation message does not open for this URL; it waits");
             return None;
         }
     };
@@ -52,6 +54,9 @@ pub(crate) async fn deliver_once(
     let sent = asking.as_ref().map_or(&*job.event, |asking| &asking.event);
     let body = render::body(settings.body_format, sent, subscription.payload_fields.as_ref());
     let signature = settings.signer.sign(&job.event.id.to_string(), started_at, &body);
+    let mut span = tracer.attempt(&job, settings);
+    let (trace_parent, trace_state) = tracer.told(&span).map(TraceContext::into_headers).unzip();
+    let trace_state = trace_state.flatten();
     let head = Head {
         event: &job.event,
         url: &settings.url,
@@ -61,25 +66,69 @@ pub(crate) async fn deliver_once(
         started_at,
         scheme: settings.signature_scheme,
         signature: signature.as_deref(),
+        trace_parent: trace_parent.as_deref(),
+        trace_state: trace_state.as_deref(),
     };
     let request = Request { url: settings.url.clone(), headers: head.headers(), body, timeout: settings.timeout };
     let Ok(answered) = AssertUnwindSafe(transport.send(&request)).catch_unwind().await else {
-        tracing::error!(delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
+        tracing::error!(event = %job.event.id, delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
         return None;
     };
+    if let Err(failure) = &answered {
+        explain(&job, failure);
+        if failure.is_ours {
+            return None;
+        }
+    }
     let (completed_at, took) = (clock.now(), started.elapsed());
-    let exchange = Exchange { started_at, completed_at, took, signature, subscription_version, answered };
-    Some(report(settings, job, asking.as_ref(), exchange, rand::random()))
+    let exchange = Exchange { started_at, completed_at, took, signature, trace_parent, subscription_version, answered };
+    let report = report(settings, job, asking.as_ref(), exchange, rand::random());
+    log(&report, &span);
+    span.ended(&report);
+    Some(report)
+}
+
+/// Tells the operator what the owner of the endpoint is not told.
+fn explain(job: &Job, failure: &Failure) {
+    let Job { event, delivery_id: delivery, endpoint_id: endpoint, .. } = job;
+    let (event, detail) = (event.id, failure.detail.as_deref());
+    match failure.code {
+        _ if failure.is_ours => {
+            tracing::error!(%event, %delivery, %endpoint, detail, "this process cannot open a connection: it has too few files or too little memory");
+        }
+        ErrorCode::ForbiddenAddress => {
+            tracing::info!(%event, %delivery, %endpoint, address = detail, "an endpoint leads to an address that is not allowed");
+        }
+        code => tracing::debug!(%event, %delivery, %endpoint, ?code, detail, "a request failed"),
+    }
+}
+
+/// One line for each attempt, with nothing of what was sent or answered.
+fn log(report: &Report, span: &Span) {
+    let Report { job, attempt, next, .. } = report;
+    tracing::debug!(
+        trace_id = span.context().map(|context| context.parent.trace_id()),
+        event = %job.event.id,
+        delivery = %job.delivery_id,
+        endpoint = %job.endpoint_id,
+        attempt = attempt.number,
+        status = attempt.response_status_code,
+        error = attempt.error_code.map(tracing::field::debug),
+        took_ms = attempt.duration_ms,
+        next = next.status().name(),
+        "an attempt has ended"
+    );
 }
 
 /// What no retry can change ends without a request.
 fn refused(settings: &Settings, job: Job, now: Timestamp, reason: String) -> Report {
-    let nothing = Failure { code: ErrorCode::Connection, message: String::new() };
+    let nothing = Failure { code: ErrorCode::Connection, message: String::new(), detail: None, is_ours: false };
     let exchange = Exchange {
         started_at: now,
         completed_at: now,
         took: Duration::ZERO,
         signature: None,
+        trace_parent: None,
         subscription_version: settings.subscription(job.subscription_id).map_or(0, |found| found.revision),
         answered: Err(nothing),
     };
@@ -88,6 +137,7 @@ fn refused(settings: &Settings, job: Job, now: Timestamp, reason: String) -> Rep
     let attempt = attempt_row(settings, &job, exchange, None);
     let hold = pause_at(settings.on_exhausted, &job, next);
     Report {
+        node: None,
         job,
         attempt,
         is_sent: false,
@@ -106,6 +156,7 @@ struct Exchange {
     completed_at: Timestamp,
     took: Duration,
     signature: Option<String>,
+    trace_parent: Option<String>,
     subscription_version: i32,
     answered: Result<Answer, Failure>,
 }
@@ -162,7 +213,18 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
         attempt.response_headers = None;
         attempt.response_body_truncated = attempt.response_body.take().is_some_and(|body| !body.is_empty());
     }
-    Report { job, attempt, is_sent: true, next, reason, confirms, hold, ended, verdict: breaker::Verdict::default() }
+    Report {
+        node: None,
+        job,
+        attempt,
+        is_sent: true,
+        next,
+        reason,
+        confirms,
+        hold,
+        ended,
+        verdict: breaker::Verdict::default(),
+    }
 }
 
 /// With STRICT and PAUSE, what fails for good stops the line. A test skips the line, and stops nothing.
@@ -203,6 +265,7 @@ fn attempt_row(settings: &Settings, job: &Job, exchange: Exchange, error_code: O
         completed_at: exchange.completed_at,
         duration_ms: i32::try_from(exchange.took.as_millis()).unwrap_or(i32::MAX),
         signature: exchange.signature,
+        trace_parent: exchange.trace_parent,
         endpoint_version: settings.version,
         subscription_version: exchange.subscription_version,
         error_code,

@@ -17,7 +17,10 @@
 //! * `store::{held, retention, purge, forget}`: the sweeps that end what waited too long and delete what is old, what a
 //!   deleted workspace leaves, and keys that have had their time. Each works in bounded steps.
 //! * `machine::{breaker, rate, governor}`: when an endpoint is left alone, how fast it is asked, and who gets a slot.
-//! * `store::{retry, cancel, test_event}`: what people ask for; `store::sole`: that one process delivers for a database.
+//! * [`metrics`]: what it shows of itself; `store::backlog`: what waits, for operators. [`trace`]: spans for OpenTelemetry.
+//! * `store::{retry, cancel, test_event}`: what people ask for.
+//! * `cluster`: which node delivers for which endpoint, by leases in the database. `peers`: what nodes tell each other.
+//! * `schedule`: when retries are due, held in Redis (`link`) and rebuilt from the rows whenever it is lost.
 //!
 //! # Arrows
 //! ```text
@@ -33,29 +36,39 @@
 //! every 15 s) finds it. What was being sent is sent again, with the same `webhook-id`.
 //!
 //! # Deliberately absent
-//! A claim in the rows: an endpoint is served by one actor of one process, so nothing needs to be marked as taken, and
-//! nothing has to be freed after a crash. "In flight" is seen live and never stored.
+//! A claim in the rows: an endpoint is served by one actor of one node, which has the lease of its shard, so nothing needs
+//! to be marked as taken, and nothing has to be freed after a crash. "In flight" is seen live and never stored.
 
 mod actor;
 mod classify;
+mod cluster;
 pub mod config;
 mod deliver;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod handle;
 mod job;
+mod link;
 mod machine;
+pub mod metrics;
+mod peers;
 pub mod publish;
 pub mod render;
 pub mod replay;
 mod report;
 pub mod runtime;
+mod schedule;
 mod settings;
 pub mod signature;
 mod store;
+pub mod trace;
 mod transport;
 
 pub use actor::hub::HubReport;
 pub use config::Config;
-pub use handle::{DispatcherHandle, RetryError};
+pub use handle::{DispatcherHandle, NodeReport, RetryError};
+pub use link::{RedisCheck, RedisUrl, RedisUrlError, check as check_redis};
+pub use metrics::Metrics;
 pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use replay::{
     Candidates, ITEMS_MAX as REPLAY_ITEMS_MAX, NewReplay, RATE_MAX as REPLAY_RATE_MAX,
@@ -65,6 +78,7 @@ pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
 pub use store::confirmation::Asked;
 pub use store::notice::Raised;
+pub use trace::{Span, Tracer};
 pub use transport::ClientError;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};
 pub use transport::proxy::{Proxy, ProxyUrlError};

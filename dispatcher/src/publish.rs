@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, event};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, TraceContext, WorkspaceId, event};
 
 /// An event to publish, checked by the caller: its type exists and its payload is within the limit.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct NewEvent {
     pub idempotency_key: Option<String>,
     /// Deliver no earlier than this; what is past is at once.
     pub deliver_at: Option<Timestamp>,
+    /// What its attempts are a part of.
+    pub trace: Option<TraceContext>,
 }
 
 /// A test event to one subscription: past filter, line and pause, once. Checked by the caller like [`NewEvent`].
@@ -39,6 +41,8 @@ pub struct NewTest {
     pub event_type: String,
     /// The payload as its JSON text.
     pub payload: String,
+    /// What its attempt is a part of.
+    pub trace: Option<TraceContext>,
 }
 
 /// A committed event: it and its deliveries are stored.

@@ -61,8 +61,12 @@ pub struct Head<'a> {
     pub started_at: Timestamp,
     /// How it is signed.
     pub scheme: SignatureScheme,
-    /// The signature.
+    /// The signature, which does not cover the headers of tracing.
     pub signature: Option<&'a str>,
+    /// `traceparent`, if the receiver is told what trace this belongs to.
+    pub trace_parent: Option<&'a str>,
+    /// The `tracestate` that goes with it.
+    pub trace_state: Option<&'a str>,
 }
 
 impl Head<'_> {
@@ -82,10 +86,14 @@ impl Head<'_> {
             ("webhook-event-type", self.event.event_type.clone()),
         ];
         let signature = signature_header(self.scheme).zip(self.signature).map(|(name, value)| (name, value.to_owned()));
+        let trace_state = self.trace_parent.and(self.trace_state);
+        let trace = [("traceparent", self.trace_parent), ("tracestate", trace_state)];
+        let trace = trace.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned())));
         std::iter::once(("host", host(self.url)))
             .chain(accept)
             .chain(ours)
             .chain(signature)
+            .chain(trace)
             .map(|(name, value)| RequestHeader { name: name.to_owned(), value, secret: false })
             .chain(self.own.iter().cloned())
             .collect()
@@ -116,6 +124,8 @@ mod tests {
             test: false,
             created_at: at,
             sealed: None,
+            trace_parent: None,
+            trace_state: None,
         }
     }
 
@@ -154,6 +164,8 @@ mod tests {
             started_at: Timestamp::from_millis(5_999),
             scheme: SignatureScheme::StandardWebhooks,
             signature: Some("v1,abc"),
+            trace_parent: None,
+            trace_state: Some("a=1"),
         };
         let expected = [
             ("host", "[::1]:8443"),
@@ -174,9 +186,16 @@ mod tests {
         assert_eq!(head.headers(), expected.map(header));
         let default_port = Url::parse("https://example.com:443/").expect("a URL");
         (head.own, head.url, head.scheme) = (&own, &default_port, SignatureScheme::Stripe);
-        let value =
-            |name: &str| head.headers().into_iter().filter(|header| header.name == name).map(|h| h.value).collect();
-        let values: [Vec<_>; 3] = [value("host"), value("accept"), value("stripe-signature")];
-        assert_eq!(values, [["example.com"], ["text/plain"], ["v1,abc"]]);
+        let values = |head: Head<'_>, names: [&str; 3]| {
+            names.map(|name| {
+                let named = head.headers().into_iter().filter(|header| header.name == name);
+                named.map(|header| header.value).collect::<Vec<_>>().join(";")
+            })
+        };
+        assert_eq!(values(head, ["host", "accept", "stripe-signature"]), ["example.com", "text/plain", "v1,abc"]);
+        let trace = ["traceparent", "tracestate", "x"];
+        assert_eq!(values(head, trace), ["", "", ""], "a state means nothing without its parent");
+        head.trace_parent = Some("00-1-2-01");
+        assert_eq!(values(head, trace), ["00-1-2-01", "a=1", ""]);
     }
 }

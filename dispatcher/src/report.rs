@@ -2,7 +2,7 @@
 
 use angarium_entity::change_log::DeliveryChange;
 use angarium_entity::delivery::DeliveryState;
-use angarium_entity::{Timestamp, attempt};
+use angarium_entity::{NodeId, Timestamp, attempt};
 
 use crate::job::Job;
 use crate::machine::breaker::{Ended, Verdict};
@@ -10,6 +10,8 @@ use crate::machine::breaker::{Ended, Verdict};
 /// An ended attempt, to be made durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
+    /// The node that made it, by its name at that time.
+    pub(crate) node: Option<NodeId>,
     pub(crate) job: Job,
     pub(crate) attempt: attempt::Model,
     /// Whether there was a request. Otherwise the attempt is not one: it is not counted and not stored.

@@ -21,6 +21,8 @@ use crate::signature::{Signer, SignerError};
 pub(crate) struct Settings {
     pub(crate) workspace_id: WorkspaceId,
     pub(crate) version: i32,
+    /// The version of the workspace's configuration that all of this is of.
+    pub(crate) config_version: i64,
     pub(crate) url: Url,
     pub(crate) headers: Vec<RequestHeader>,
     pub(crate) body_format: BodyFormat,
@@ -93,6 +95,7 @@ impl Settings {
         Ok(Self {
             workspace_id: row.workspace_id,
             version: row.version,
+            config_version: workspace.config_version,
             url: Url::parse(&row.url)?,
             headers: row.headers.open(row.id, sealer)?,
             body_format: row.body_format,

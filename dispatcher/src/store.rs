@@ -5,17 +5,20 @@
 //! both turn into rows: the text of a statement never grows with the batch, and no limit of bound parameters is near.
 //! [`sql`] owns what differs between the two.
 
+pub(crate) mod backlog;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod confirmation;
 pub(crate) mod database;
 pub(crate) mod erase;
 pub(crate) mod expiry;
+pub(crate) mod express;
 pub(crate) mod forget;
 pub(crate) mod held;
 pub(crate) mod idempotency;
 pub(crate) mod ingest;
 pub(crate) mod install;
+pub(crate) mod logged;
 pub(crate) mod match_table;
 pub(crate) mod notice;
 pub(crate) mod pager;
@@ -24,8 +27,8 @@ pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod sieve;
-pub(crate) mod sole;
 pub(crate) mod sql;
 mod standing;
 pub(crate) mod sweep;
 pub(crate) mod test_event;
+mod walk;

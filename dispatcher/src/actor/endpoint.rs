@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::deliver::deliver_once;
 use crate::job::Job;
 use crate::machine::breaker::End;
-use crate::machine::endpoint::{EndpointMachine, Hold, Input, Output};
+use crate::machine::endpoint::{EndpointMachine, Hold, Input, Output, Rules};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
 use crate::store::pager::Ask;
@@ -51,6 +51,11 @@ pub(crate) struct Hear(pub(crate) Input);
 #[rtype(result = "()")]
 pub(crate) struct Reload;
 
+/// Break off what runs: nothing of it can become durable any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Abort;
+
 /// The settings as they were asked for; none when the endpoint is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -76,6 +81,14 @@ impl EndpointActor {
 
     fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now();
+        if matches!(input, Input::Granted) && !self.shared.ownership.may_send() {
+            // The machine still waits for this grant, and gets one when the lease holds again.
+            self.shared.release_grant(self.id);
+            if let Some(settings) = &self.settings {
+                self.shared.park(settings.workspace_id, self.id);
+            }
+            return;
+        }
         // What lies in the mailbox from before the drain must not start anything any more.
         let mut inputs = vec![input];
         inputs.extend(self.shared.draining.get().then_some(Input::Drain));
@@ -139,9 +152,17 @@ impl EndpointActor {
     fn send(&mut self, settings: Arc<Settings>, job: Job, ctx: &mut Context<Self>) {
         let shared = self.shared.clone();
         let delivery = job.delivery_id;
-        shared.started(delivery);
-        let attempt =
-            async move { deliver_once(&shared.transport, shared.clock.as_ref(), &shared.sealer, &settings, job).await };
+        shared.started(self.id, delivery);
+        let node = shared.node();
+        let attempt = async move {
+            let (transport, tracer) = (&shared.transport, &shared.tracer);
+            let mut report =
+                deliver_once(transport, shared.clock.as_ref(), &shared.sealer, tracer, &settings, job).await;
+            if let Some(report) = &mut report {
+                report.node = node;
+            }
+            report
+        };
         ctx.spawn(attempt.into_actor(self).map(move |report, actor, ctx| {
             actor.shared.ended(delivery);
             match report {
@@ -177,6 +198,28 @@ impl EndpointActor {
         });
         self.shared.report(report);
         self.step(Input::Finished { delivery, hold }, ctx);
+    }
+
+    /// With STRICT, what a node that has died had sent may still be under way: it has ended after the timeout.
+    fn rules_after_takeover(&self, settings: &Settings) -> Rules {
+        let mut rules = settings.rules;
+        if rules.ordering == Ordering::Strict
+            && let Some(taken_at) = self.shared.ownership.taken_at(self.id)
+            && taken_at + settings.timeout > self.shared.clock.now()
+        {
+            rules.hold = rules.hold.stricter(Hold::Until(taken_at + settings.timeout));
+        }
+        rules
+    }
+
+    /// Gives back every grant, for attempts whose end nobody will hear of.
+    fn give_back(&self) {
+        for delivery in self.machine.in_flight_ids() {
+            self.shared.ended(delivery);
+        }
+        for _ in 0..self.machine.unsettled() {
+            self.shared.settled(self.id);
+        }
     }
 
     fn failed_ourselves(&mut self, delivery: DeliveryId, ctx: &mut Context<Self>) {
@@ -225,6 +268,18 @@ impl Handler<Reload> for EndpointActor {
     }
 }
 
+impl Handler<Abort> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, Abort: Abort, ctx: &mut Self::Context) {
+        self.give_back();
+        self.machine = EndpointMachine::new();
+        // It was told to end: nobody is to wake it again as one that has died.
+        self.stopped = true;
+        ctx.terminate();
+    }
+}
+
 impl Handler<Configure> for EndpointActor {
     type Result = ();
 
@@ -238,7 +293,10 @@ impl Handler<Configure> for EndpointActor {
         if let Some(settings) = &settings {
             self.machine.learn(settings.health);
         }
-        let input = settings.as_ref().map_or(Input::Gone, |settings| Input::Configured(settings.rules));
+        let rules = settings.as_ref().map(|settings| self.rules_after_takeover(settings));
+        self.shared
+            .goes_by(self.id, settings.as_ref().map(|settings| (settings.workspace_id, settings.config_version)));
+        let input = rules.map_or(Input::Gone, Input::Configured);
         self.settings = settings;
         let unstarted = std::mem::take(&mut self.unstarted);
         self.step(input, ctx);
@@ -256,18 +314,14 @@ impl Handler<Configure> for EndpointActor {
 impl Drop for EndpointActor {
     fn drop(&mut self) {
         self.shared.keeps(self.job_bytes, 0);
+        self.shared.goes_by(self.id, None);
         if self.limited_until.is_some() {
             self.shared.limits(self.id, None);
         }
         if self.stopped || self.shared.stopping.get() {
             return;
         }
-        for delivery in self.machine.in_flight_ids() {
-            self.shared.ended(delivery);
-        }
-        for _ in 0..self.machine.unsettled() {
-            self.shared.settled(self.id);
-        }
+        self.give_back();
         self.shared.hub.do_send(Died(self.id));
     }
 }

@@ -15,13 +15,16 @@ use super::endpoint::{self, Configure, EndpointActor, Hear};
 use super::shared::{Setup, Shared};
 use crate::machine::endpoint::Input;
 use crate::machine::wheel::Wheel;
+use crate::schedule::AHEAD;
 
 mod facts;
 mod hints;
+mod moves;
 mod questions;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
 pub(crate) use hints::{Changed, Deliver, Express, Kick, Reload, Remind, Wake};
+pub(crate) use moves::{AwakeWorkspaces, BusyShards, CheckVersions, Forget, Keep, MaySendAgain, Release, Revoke};
 pub(crate) use questions::{AreInFlight, Drain, LimitedUntil, Observe, Stop};
 
 /// An endpoint that had nothing to do for this long is forgotten.
@@ -35,6 +38,8 @@ pub(crate) struct Hub {
     wheel: Wheel,
     timer: Option<(Timestamp, SpawnHandle)>,
     drained: Vec<oneshot::Sender<()>>,
+    /// Shards that are being given away, and who waits for them to be quiet.
+    releasing: Vec<(Arc<[i32]>, oneshot::Sender<()>)>,
 }
 
 /// An endpoint that is awake. The hub is the only holder of its address, so dropping it lets the actor end.
@@ -65,12 +70,21 @@ impl Hub {
     pub(crate) fn new(ctx: &mut Context<Self>, setup: &Setup, queued: Arc<AtomicUsize>, mailbox: usize) -> Self {
         ctx.set_mailbox_capacity(mailbox);
         let shared = Shared::new(ctx.address(), setup);
-        Self { shared, queued, endpoints: HashMap::new(), wheel: Wheel::default(), timer: None, drained: Vec::new() }
+        Self {
+            shared,
+            queued,
+            endpoints: HashMap::new(),
+            wheel: Wheel::default(),
+            timer: None,
+            drained: Vec::new(),
+            releasing: Vec::new(),
+        }
     }
 
-    /// Tells an endpoint, waking it if need be.
+    /// Tells an endpoint, waking it if need be and if it is this node's. What is another's is in its rows.
     fn tell(&mut self, endpoint: EndpointId, input: Input) {
-        if self.shared.draining.get() && !self.endpoints.contains_key(&endpoint) {
+        let may_wake = !self.shared.draining.get() && self.shared.ownership.holds(endpoint);
+        if !may_wake && !self.endpoints.contains_key(&endpoint) {
             return;
         }
         let shared = &self.shared;
@@ -87,6 +101,13 @@ impl Hub {
         let Some(stub) = self.endpoints.get_mut(&endpoint) else { return false };
         stub.send(Hear(input));
         true
+    }
+
+    /// With a schedule in Redis, what is further away than [`AHEAD`] comes from there when it is near.
+    fn remind_soon(&mut self, at: Timestamp, endpoint: EndpointId) {
+        if !self.shared.has_schedule || at <= self.shared.clock.now() + AHEAD {
+            self.wheel.set(at, endpoint);
+        }
     }
 
     /// Wakes the hub when the next endpoint is due.

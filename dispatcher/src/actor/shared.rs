@@ -9,26 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::Addr;
 use angarium_entity::clock::SharedClock;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, shard};
-use tokio::runtime::Handle;
+use angarium_entity::{DeliveryId, EndpointId, NodeId, Timestamp, WorkspaceId, shard};
 use tokio::sync::mpsc;
 
 use super::hub::{Granted, Hub, Settled, Wake};
+use crate::cluster::Ownership;
 use crate::machine::endpoint::WINDOW;
 use crate::machine::governor::Governor;
 use crate::report::Report;
 use crate::store::pager::Ask;
 use crate::transport::Transport;
-use crate::transport::address_guard::AddressGuard;
-use crate::transport::proxy::Proxy;
+use crate::transport::plan::Plan;
+use crate::{Metrics, Tracer};
 
 /// What a hub is made from, on its own thread.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) guard: Arc<AddressGuard>,
-    pub(crate) proxy: Option<Proxy>,
-    /// Resolves names.
-    pub(crate) runtime: Handle,
+    pub(crate) plan: Plan,
     pub(crate) clock: SharedClock,
     pub(crate) sealer: Sealer,
     pub(crate) in_flight_max: usize,
@@ -36,6 +33,11 @@ pub(crate) struct Setup {
     pub(crate) asks: mpsc::UnboundedSender<Ask>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) memory: JobMemory,
+    pub(crate) ownership: Ownership,
+    /// Whether Redis tells what is due.
+    pub(crate) has_schedule: bool,
+    pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
 }
 
 /// Bytes of the jobs that wait in the memory of all arbiters.
@@ -73,17 +75,28 @@ pub(crate) struct Shared {
     limited: RefCell<HashMap<EndpointId, Timestamp>>,
     /// Requests that run, and results that are not durable yet.
     busy: Cell<usize>,
+    /// The same by shard.
+    busy_shards: RefCell<HashMap<i32, usize>>,
+    /// Endpoints that wanted to send while the lease of this node did not hold.
+    parked: RefCell<Vec<(EndpointId, WorkspaceId)>>,
+    /// The version of the configuration that each endpoint goes by.
+    configured: RefCell<HashMap<EndpointId, (WorkspaceId, i64)>>,
     job_bytes: Cell<usize>,
     memory: JobMemory,
+    pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
     pub(crate) draining: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
+    pub(crate) ownership: Ownership,
+    /// Whether Redis tells what is due.
+    pub(crate) has_schedule: bool,
 }
 
 impl Shared {
     /// Call it on the thread of the arbiter.
     pub(crate) fn new(hub: Addr<Hub>, setup: &Setup) -> Rc<Self> {
-        let transport = Transport::new(setup.guard.clone(), setup.runtime.clone(), setup.proxy.clone())
-            .expect("the same client was made once before the threads were started");
+        let transport =
+            Transport::new(setup.plan.clone()).expect("the same client was made once before the threads were started");
         Rc::new(Self {
             hub,
             transport,
@@ -96,10 +109,17 @@ impl Shared {
             in_flight: RefCell::default(),
             limited: RefCell::default(),
             busy: Cell::new(0),
+            busy_shards: RefCell::default(),
+            parked: RefCell::default(),
+            configured: RefCell::default(),
             job_bytes: Cell::new(0),
             memory: setup.memory.clone(),
+            metrics: setup.metrics.clone(),
+            tracer: setup.tracer.clone(),
             draining: Cell::new(false),
             stopping: Cell::new(false),
+            ownership: setup.ownership.clone(),
+            has_schedule: setup.has_schedule,
         })
     }
 
@@ -120,7 +140,48 @@ impl Shared {
 
     /// Whether a request may start now; if not, the hub is told later.
     pub(crate) fn ask_for_grant(&self, workspace: WorkspaceId, endpoint: EndpointId) -> bool {
+        if !self.ownership.may_send() {
+            self.park(workspace, endpoint);
+            return false;
+        }
         self.governor.borrow_mut().ask(workspace, endpoint)
+    }
+
+    /// The lease of this node does not hold: who wants to send is asked again when it does.
+    pub(crate) fn park(&self, workspace: WorkspaceId, endpoint: EndpointId) {
+        self.parked.borrow_mut().push((endpoint, workspace));
+    }
+
+    /// Those who wanted to send meanwhile.
+    pub(crate) fn take_parked(&self) -> Vec<(EndpointId, WorkspaceId)> {
+        self.parked.take()
+    }
+
+    /// An endpoint goes by the configuration with this version, or is not awake any more.
+    pub(crate) fn goes_by(&self, endpoint: EndpointId, version: Option<(WorkspaceId, i64)>) {
+        match version {
+            Some(version) => self.configured.borrow_mut().insert(endpoint, version),
+            None => self.configured.borrow_mut().remove(&endpoint),
+        };
+    }
+
+    pub(crate) fn awake_workspaces(&self) -> Vec<WorkspaceId> {
+        let awake: HashSet<_> = self.configured.borrow().values().map(|(workspace, _)| *workspace).collect();
+        awake.into_iter().collect()
+    }
+
+    /// Endpoints that go by an older configuration than these.
+    pub(crate) fn outdated(&self, versions: &HashMap<WorkspaceId, i64>) -> Vec<EndpointId> {
+        let configured = self.configured.borrow();
+        let outdated = configured
+            .iter()
+            .filter(|(_, (workspace, known))| versions.get(workspace).is_some_and(|version| version > known));
+        outdated.map(|(endpoint, _)| *endpoint).collect()
+    }
+
+    /// The node that this one is now.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.ownership.node()
     }
 
     /// Gives a grant back, perhaps to somebody who waits for one.
@@ -132,9 +193,10 @@ impl Shared {
         }
     }
 
-    pub(crate) fn started(&self, delivery: DeliveryId) {
+    pub(crate) fn started(&self, endpoint: EndpointId, delivery: DeliveryId) {
         self.in_flight.borrow_mut().insert(delivery);
         self.busy.set(self.busy.get() + 1);
+        *self.busy_shards.borrow_mut().entry(self.shard_of(endpoint)).or_default() += 1;
     }
 
     /// A request ended; its result still has to become durable.
@@ -148,13 +210,29 @@ impl Shared {
     }
 
     /// A result is durable, or there will be none: the grant is free again.
-    #[expect(clippy::disallowed_methods, reason = "once, at the end of a drain")]
+    #[expect(clippy::disallowed_methods, reason = "once for each shard that is given away, and at the end of a drain")]
     pub(crate) fn settled(&self, endpoint: EndpointId) {
         self.busy.set(self.busy.get().saturating_sub(1));
+        let shard = self.shard_of(endpoint);
+        let mut busy_shards = self.busy_shards.borrow_mut();
+        let left = busy_shards.get_mut(&shard).map_or(0, |count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == 0 {
+            busy_shards.remove(&shard);
+        }
+        drop(busy_shards);
         self.release_grant(endpoint);
-        if self.draining.get() && self.busy.get() == 0 {
+        let is_quiet = left == 0 && !self.ownership.holds(endpoint);
+        if is_quiet || self.draining.get() && self.busy.get() == 0 {
             self.hub.do_send(Settled);
         }
+    }
+
+    /// Shards with a request running, or a result that is not durable yet.
+    pub(crate) fn busy_shards(&self) -> Vec<i32> {
+        self.busy_shards.borrow().keys().copied().collect()
     }
 
     pub(crate) fn busy(&self) -> usize {

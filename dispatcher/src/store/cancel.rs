@@ -1,10 +1,8 @@
 //! Stopping open deliveries, in bounded steps: each step is a transaction of its own, so that nobody waits behind a
 //! large backlog. What is in flight ends and is recorded; the state stays CANCELED.
 
-use std::sync::Arc;
-
 use angarium_entity::change_log::{self, DeliveryChange};
-use angarium_entity::delivery::{self, Status};
+use angarium_entity::delivery::{self, Status, Trigger};
 use angarium_entity::{
     Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, confirmation, endpoint,
     subscription,
@@ -12,10 +10,11 @@ use angarium_entity::{
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait as _};
-use tokio::sync::broadcast;
 
 use super::confirmation::REPLACED;
+use super::logged::Logged;
 use super::sql;
+use crate::Metrics;
 use crate::actor::Hubs;
 
 /// Deliveries of one step.
@@ -68,7 +67,8 @@ impl Cancel {
 pub(crate) struct Canceler {
     pub(crate) db: Database,
     pub(crate) hubs: Hubs,
-    pub(crate) changes: broadcast::Sender<Arc<change_log::Model>>,
+    pub(crate) logged: Logged,
+    pub(crate) metrics: Metrics,
 }
 
 impl Canceler {
@@ -84,6 +84,10 @@ impl Canceler {
         loop {
             let canceled = self.step(workspace, what, reason, now, after).await?;
             count += canceled.len() as u64;
+            // A test waits in memory and not in the line, which is read again.
+            for test in canceled.iter().filter(|row| row.trigger == Trigger::Test) {
+                self.hubs.changed(test.endpoint_id, test.id);
+            }
             let mut endpoints: Vec<_> = canceled.iter().map(|row| row.endpoint_id).collect();
             endpoints.sort_unstable();
             endpoints.dedup();
@@ -127,10 +131,8 @@ impl Canceler {
         }
         let logged = end(&transaction, workspace, &open, (Status::Canceled, reason), now).await?;
         transaction.commit().await?;
-        for change in logged {
-            // Nobody watching is not an error.
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.metrics.ended(Status::Canceled, open.len());
+        self.logged.tell(logged);
         Ok(open)
     }
 

@@ -4,32 +4,36 @@
 //!                  the state only if the delivery is open and in the same round. Whatever else happened meanwhile (a
 //!                  cancel, a retry by hand) stays; the attempt is recorded all the same. Of a delivery that was deleted
 //!                  nothing is recorded, nor is its endpoint held.
+//! Fence            nothing is written that was made by a node which others have taken for dead, whenever it comes: its
+//!                  shards have other owners.
 //! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
 //!                  that soon nothing new starts.
 //! Alone            if the database refuses a group, its halves are tried; what it refuses by itself is stored without
 //!                  what came from the receiver, so that no answer can stop the others.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use angarium_entity::change_log::{self, Change};
+use angarium_entity::change_log::Change;
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::DeliveryState;
 use angarium_entity::endpoint;
 use angarium_entity::event_type::reserved::{Exhausted, Notice};
-use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, WorkspaceId, attempt};
-use sea_orm::{ActiveEnum, ConnectionTrait, DbErr};
+use angarium_entity::{Database, DeliveryId, EndpointId, NodeId, Timestamp, WorkspaceId, attempt};
+use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, Statement};
 use serde::Serialize;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use super::confirmation;
 use super::database::is_connection_lost;
+use super::logged::Logged;
 use super::notice::Notices;
 use super::sql::{self, Field};
 use super::standing;
 use crate::actor::Hubs;
+use crate::metrics::{GroupOf, Metrics};
 use crate::report::Report;
+use crate::schedule::Schedule;
 
 /// Most results of a group.
 const GROUP_MAX: usize = 512;
@@ -55,20 +59,25 @@ pub(crate) struct Committer {
     db: Database,
     clock: SharedClock,
     hubs: Hubs,
-    changes: broadcast::Sender<Arc<change_log::Model>>,
+    logged: Logged,
     notices: Notices,
+    schedule: Schedule,
+    metrics: Metrics,
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is a part of its own; called once")]
 /// Runs until every sender of `reports` is gone and all they sent is durable.
 pub(crate) async fn run(
     db: Database,
     clock: SharedClock,
     hubs: Hubs,
-    changes: broadcast::Sender<Arc<change_log::Model>>,
+    logged: Logged,
     notices: Notices,
+    schedule: Schedule,
+    metrics: Metrics,
     mut reports: mpsc::UnboundedReceiver<Report>,
 ) {
-    let committer = Committer { db, clock, hubs, changes, notices };
+    let committer = Committer { db, clock, hubs, logged, notices, schedule, metrics };
     let mut group = Vec::with_capacity(GROUP_MAX);
     while reports.recv_many(&mut group, GROUP_MAX).await > 0 {
         committer.record(std::mem::take(&mut group)).await;
@@ -125,11 +134,13 @@ impl Committer {
     }
 
     async fn commit(&self, group: &[Report]) -> Result<(), DbErr> {
-        let now = self.clock.now();
+        let (now, started) = (self.clock.now(), Instant::now());
         let transaction = self.db.begin().await?;
-        let applied = apply(&transaction, group, now).await?;
+        let fenced = fence(&transaction, group).await?;
+        let standing_group: Vec<&Report> = group.iter().filter(|report| !fenced.contains(&report.node)).collect();
+        let applied = apply(&transaction, &standing_group, now).await?;
         let counted: Vec<&Report> =
-            group.iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
+            standing_group.into_iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         let sent: Vec<&Report> = counted.iter().copied().filter(|report| report.is_sent).collect();
         insert_attempts(&transaction, &sent).await?;
         let mut changes = changes_of(&counted, &applied);
@@ -144,6 +155,10 @@ impl Committer {
         let changes = sql::append_changes(&transaction, now, changes).await?;
         let raised = self.notices.raise(&transaction, notices, now).await?;
         transaction.commit().await?;
+        self.metrics.committed(GroupOf::Results, group.len(), started.elapsed());
+        for report in counted {
+            self.metrics.recorded(report, applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided));
+        }
 
         let recorded = group.iter().map(|report| {
             let applied = applied.get(&report.job.delivery_id);
@@ -156,12 +171,17 @@ impl Committer {
             }
         });
         self.hubs.recorded(recorded);
+        for report in group {
+            if let Some(applied) = applied.get(&report.job.delivery_id)
+                && (applied.next_attempt_at.is_some() || report.job.timed)
+            {
+                self.schedule.note(report.job.endpoint_id, report.job.delivery_id, applied.next_attempt_at);
+            }
+        }
         for endpoint in held.into_iter().chain(confirmed) {
             self.hubs.reload(endpoint);
         }
-        for change in changes {
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.logged.tell(changes);
         self.notices.tell(raised);
         Ok(())
     }
@@ -184,10 +204,33 @@ impl Applied {
     }
 }
 
+/// Holds the rows of the nodes that made these results until the transaction ends. Answers those that are gone: others
+/// have taken them for dead and their shards over, and nothing of theirs is written.
+async fn fence(db: &impl ConnectionTrait, group: &[Report]) -> Result<HashSet<Option<NodeId>>, DbErr> {
+    let mut gone: HashSet<Option<NodeId>> = group.iter().map(|report| report.node).collect();
+    // One process alone cannot be buried.
+    let backend = db.get_database_backend();
+    if backend != sea_orm::DbBackend::Postgres {
+        gone.retain(Option::is_none);
+        return Ok(gone);
+    }
+    for node in gone.clone().into_iter().flatten() {
+        let hold = "SELECT id FROM node WHERE id = $1 FOR KEY SHARE";
+        let held = db.query_one_raw(Statement::from_sql_and_values(backend, hold, [node.into()])).await?;
+        if held.is_some() {
+            gone.remove(&Some(node));
+        }
+    }
+    if !gone.is_empty() {
+        tracing::warn!(results = group.len(), "results of a node that was taken for dead are not written");
+    }
+    Ok(gone)
+}
+
 /// Moves the deliveries. Answers what became of the results that counted.
 async fn apply(
     db: &impl ConnectionTrait,
-    group: &[Report],
+    group: &[&Report],
     now: Timestamp,
 ) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
     #[derive(Serialize)]
@@ -258,7 +301,7 @@ async fn apply(
         text
     };
     let rows = db.query_all_raw(sql::statement(backend, &text, &batch, [now.millis().into()])).await?;
-    let reports: HashMap<DeliveryId, &Report> = group.iter().map(|report| (report.job.delivery_id, report)).collect();
+    let reports: HashMap<DeliveryId, &Report> = group.iter().map(|report| (report.job.delivery_id, *report)).collect();
     let mut applied = HashMap::with_capacity(rows.len());
     for row in rows {
         let id: DeliveryId = row.try_get("", "counted")?;
@@ -283,6 +326,8 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         completed_at: i64,
         duration_ms: i32,
         signature: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trace_parent: Option<&'a str>,
         endpoint_version: i32,
         subscription_version: i32,
         error_code: Option<String>,
@@ -292,7 +337,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         response_body: Option<&'a str>,
         response_body_truncated: bool,
     }
-    const FIELDS: [Field; 17] = [
+    const FIELDS: [Field; 18] = [
         sql::uuid("id"),
         sql::uuid("workspace_id"),
         sql::uuid("delivery_id"),
@@ -302,6 +347,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
         sql::big("completed_at"),
         sql::int("duration_ms"),
         sql::text("signature"),
+        sql::text("trace_parent"),
         sql::int("endpoint_version"),
         sql::int("subscription_version"),
         sql::text("error_code"),
@@ -328,6 +374,7 @@ async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Resu
                 completed_at: attempt.completed_at.millis(),
                 duration_ms: attempt.duration_ms,
                 signature: attempt.signature.as_deref(),
+                trace_parent: attempt.trace_parent.as_deref(),
                 endpoint_version: attempt.endpoint_version,
                 subscription_version: attempt.subscription_version,
                 error_code: attempt.error_code.map(|code| code.to_value()),
@@ -371,6 +418,9 @@ fn given_up(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>, now: Ti
 /// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.
 fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>) -> HashMap<WorkspaceId, Vec<Change>> {
     let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
+    if !sql::LOG {
+        return by_workspace;
+    }
     for report in counted {
         let Some(applied) = applied.get(&report.job.delivery_id) else { continue };
         let mut change = report.change();

@@ -2,6 +2,15 @@
 
 use sea_orm::DbErr;
 
+/// Whether the transaction was ended so that another could go on; nothing of it is there, and it may be done again.
+///
+/// Source: error code 40P01, `deadlock_detected`.
+pub(crate) fn is_deadlock(error: &DbErr) -> bool {
+    use sea_orm::RuntimeErr::SqlxError;
+    let (DbErr::Exec(SqlxError(inner)) | DbErr::Query(SqlxError(inner))) = error else { return false };
+    inner.as_database_error().and_then(sea_orm::sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+}
+
 /// Whether the database was not there to ask, so that asking for less cannot help.
 ///
 /// Source: class 08 of the error codes of PostgreSQL, and 57P01 to 57P03, which say that the server shuts down.

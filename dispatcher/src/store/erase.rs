@@ -18,15 +18,19 @@ use angarium_entity::{Database, DeliveryId, EventId, WorkspaceId, attempt, event
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{ActiveValue::Set, Condition, DatabaseTransaction, QueryOrder, QuerySelect};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
+use super::logged::Logged;
 use super::sql;
 use crate::actor::Hubs;
+use crate::peers::{News, Peers};
 
 /// Deliveries of one step.
 const STEP: u64 = 500;
 /// Events that are gone on with in turn.
 const MARKS_AT_ONCE: u64 = 16;
+/// Longest wait for the word of a new mark: another node may have left it without being heard.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Pause after the database failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,9 +40,10 @@ pub(crate) struct Eraser {
     pub(crate) db: Database,
     pub(crate) clock: SharedClock,
     pub(crate) hubs: Hubs,
-    pub(crate) changes: broadcast::Sender<Arc<change_log::Model>>,
+    pub(crate) logged: Logged,
     /// Woken when a mark was left.
     pub(crate) marked: Arc<Notify>,
+    pub(crate) peers: Peers,
 }
 
 /// What a step deleted.
@@ -86,6 +91,7 @@ impl Eraser {
         self.finish(step).await?;
         if !is_all {
             self.marked.notify_one();
+            self.peers.news(News::Chores);
             if let Err(error) = self.stop_open(workspace, id).await {
                 tracing::error!(%error, event = %id, "what is open of a deleted event is not deleted yet; it follows");
             }
@@ -138,10 +144,7 @@ impl Eraser {
         for row in step.deleted.iter().filter(|row| row.status.is_open()) {
             self.hubs.changed(row.endpoint_id, row.id);
         }
-        for change in step.changes {
-            // Nobody watching is not an error.
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.logged.tell(step.changes);
         Ok(())
     }
 
@@ -150,7 +153,7 @@ impl Eraser {
         loop {
             match self.go_on().await {
                 Ok(true) => {}
-                Ok(false) => self.marked.notified().await,
+                Ok(false) => drop(tokio::time::timeout(LOOK_EVERY, self.marked.notified()).await),
                 Err(error) => {
                     tracing::error!(%error, "could not go on deleting the deliveries of deleted events; trying again");
                     tokio::time::sleep(AGAIN).await;

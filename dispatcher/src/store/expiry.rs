@@ -29,6 +29,7 @@ const TOKEN_DEAD: &str = "The confirmation token has expired. Ask for another me
 const STEP: u64 = 100;
 
 /// The part that looks.
+#[derive(Clone)]
 pub(crate) struct Sweeper {
     pub(crate) db: Database,
     pub(crate) clock: SharedClock,

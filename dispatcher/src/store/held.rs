@@ -6,7 +6,6 @@
 //!         there then, so that it is looked at again only when something can be too old.
 //! Steps   each is a transaction of its own; who waits for the sweep waits for one step.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
@@ -149,11 +148,9 @@ async fn step(canceler: &Canceler, holder: &Holder, now: Timestamp) -> Result<bo
     let reason = if holder.subscription.is_some() { OF_SUBSCRIPTION } else { OF_ENDPOINT };
     let logged = end(&transaction, holder.workspace, &open, (Status::Exhausted, reason), now).await?;
     transaction.commit().await?;
+    canceler.metrics.ended(Status::Exhausted, open.len());
     canceler.hubs.reload(holder.endpoint);
-    for change in logged {
-        // Nobody watching is not an error.
-        let _ = canceler.changes.send(Arc::new(change));
-    }
+    canceler.logged.tell(logged);
     Ok(false)
 }
 

@@ -11,26 +11,30 @@
 //!            was not asked, because the configuration has just changed, is sent back, before anything of its group is
 //!            written, and at most [`SENT_BACK_MAX`] times.
 //! Order      one group at a time, and the hubs have the jobs of a group before its publishers have their answers: if
-//!            publish A was answered before B was sent, A comes first at every endpoint.
+//!            publish A was answered before B was sent, A comes first at every endpoint. When there are other nodes, the
+//!            hubs are told only that something waits, and read it from the rows in its order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use angarium_entity::change_log::{self, Change, DeliveryChange, EventChange};
+use angarium_entity::change_log::{Change, DeliveryChange, EventChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::{self, Status, Trigger};
-use angarium_entity::{Database, DeliveryId, EventId, Timestamp, WorkspaceId, event};
+use angarium_entity::{Database, DeliveryId, EventId, Timestamp, TraceContext, WorkspaceId, event};
 use sea_orm::{DatabaseTransaction, DbErr, EntityTrait};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
-use super::database::is_connection_lost;
+use super::database::{is_connection_lost, is_deadlock};
 use super::idempotency::{self, Claim};
+use super::logged::Logged;
 use super::match_table::{Match, MatchTable, MatchTables};
 use super::sieve::Sieve;
 use super::sql;
+use crate::Tracer;
 use crate::actor::Hubs;
 use crate::job::Job;
+use crate::metrics::{GroupOf, Metrics};
 use crate::publish::{NewEvent, PublishError, Published};
 
 mod queue;
@@ -38,6 +42,8 @@ mod queue;
 pub(crate) use queue::Ingest;
 use queue::{Outcome, Request, Turns, queue};
 
+/// How often a group is tried again that stood in a deadlock, such as with a migration.
+const DEADLOCKS_MAX: u32 = 3;
 /// A group is closed once its events go to so many endpoints.
 const DELIVERIES_MAX: usize = 5_000;
 /// Events that are matched before others get their turn on the thread.
@@ -73,9 +79,10 @@ pub(crate) struct Committer {
     db: Database,
     clock: SharedClock,
     hubs: Hubs,
-    changes: broadcast::Sender<Arc<change_log::Model>>,
+    logged: Logged,
     tables: MatchTables,
     sieve: Sieve,
+    metrics: Metrics,
     /// Where a publish that was sent back comes in again; gone when nobody can publish any more.
     queue: mpsc::WeakUnboundedSender<Request>,
 }
@@ -85,12 +92,14 @@ pub(crate) fn channel(
     db: Database,
     clock: SharedClock,
     hubs: Hubs,
-    changes: broadcast::Sender<Arc<change_log::Model>>,
+    logged: Logged,
     sieve: Sieve,
+    metrics: Metrics,
+    tracer: Tracer,
 ) -> (Ingest, impl Future<Output = ()>) {
     let tables = MatchTables::default();
-    let (ingest, requests) = queue(tables.clone(), sieve.clone());
-    let committer = Committer { db, clock, hubs, changes, tables, sieve, queue: ingest.weak_queue() };
+    let (ingest, requests) = queue(tables.clone(), sieve.clone(), metrics.clone(), tracer);
+    let committer = Committer { db, clock, hubs, logged, tables, sieve, metrics, queue: ingest.weak_queue() };
     (ingest, committer.run(requests))
 }
 
@@ -112,6 +121,7 @@ impl Committer {
     /// Commits a group; when the database refuses it, each half by itself.
     async fn commit(&mut self, group: Vec<Request>) {
         let mut groups = vec![group];
+        let mut deadlocks = 0;
         while let Some(mut group) = groups.pop() {
             match self.try_commit(&group).await {
                 Ok(outcomes) => {
@@ -121,6 +131,11 @@ impl Committer {
                         // A publisher that has gone away is not told; its event is published all the same.
                         let _ = request.reply.send(outcome);
                     }
+                }
+                Err(Failed::Refused(error)) if deadlocks < DEADLOCKS_MAX && is_deadlock(&error) => {
+                    tracing::warn!(%error, requests = group.len(), "publishes stood in a deadlock; trying again");
+                    deadlocks += 1;
+                    groups.push(group);
                 }
                 Err(Failed::Refused(error)) if group.len() > 1 && !is_connection_lost(&error) => {
                     tracing::warn!(%error, requests = group.len(), "the database refused a group of publishes; trying its halves");
@@ -170,10 +185,11 @@ impl Committer {
 
     /// Commits the front of a group, at least one request of it. Answers for those that it took.
     async fn try_commit(&mut self, group: &[Request]) -> Result<Vec<Vec<Outcome>>, Failed> {
-        let now = self.clock.now();
+        let (now, started) = (self.clock.now(), Instant::now());
         let transaction = self.begin().await?;
         let all: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
-        let (tables, catalogue_version) = self.tables.with_catalogue(&transaction, workspaces(&all)).await?;
+        let (tables, versions) = self.tables.with_versions(&transaction, workspaces(&all)).await?;
+        let catalogue_version = versions.catalogue;
         let Some((group, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
         let news: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
         let ids: Vec<EventId> = news.iter().map(|_| EventId::new(now)).collect();
@@ -240,16 +256,14 @@ impl Committer {
             self.hubs.look(deliveries.iter().map(|row| row.endpoint_id));
             return Err(Failed::Unknown(error));
         }
+        self.metrics.committed(GroupOf::Publishes, rows.len(), started.elapsed());
 
         let by_id: HashMap<EventId, Arc<event::Model>> = rows.into_iter().map(|event| (event.id, event)).collect();
         let (later, at_once): (Vec<_>, Vec<_>) = deliveries.iter().partition(|row| row.next_attempt_at.is_some());
         let jobs = at_once.into_iter().filter_map(|row| Some(Job::new(row, by_id.get(&row.event_id)?.clone())));
-        self.hubs.deliver(jobs);
+        self.hubs.deliver(jobs, versions.membership);
         self.hubs.remind(later.iter().filter_map(|row| Some((row.next_attempt_at?, row.endpoint_id))));
-        for change in changes {
-            // Nobody watching is not an error.
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.logged.tell(changes);
         let mut outcomes = outcomes.into_iter();
         Ok(group.iter().map(|request| outcomes.by_ref().take(request.events.len()).collect()).collect())
     }
@@ -313,6 +327,7 @@ fn workspaces(news: &[&NewEvent]) -> Vec<WorkspaceId> {
 }
 
 fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
+    let (trace_parent, trace_state) = new.trace.clone().map(TraceContext::into_headers).unzip();
     event::Model {
         id,
         workspace_id: new.workspace_id,
@@ -324,6 +339,8 @@ fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
         test: false,
         created_at: now,
         sealed: None,
+        trace_parent,
+        trace_state: trace_state.flatten(),
     }
 }
 
@@ -359,6 +376,9 @@ pub(super) fn changes_of<'a>(
     deliveries: &[delivery::Model],
 ) -> HashMap<WorkspaceId, Vec<Change>> {
     let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
+    if !sql::LOG {
+        return by_workspace;
+    }
     for row in events {
         by_workspace.entry(row.workspace_id).or_default().push(EventChange { event_id: row.id }.into());
     }

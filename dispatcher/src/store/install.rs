@@ -6,6 +6,7 @@ use angarium_entity::event_type::reserved::{self, Reserved};
 use angarium_entity::{Database, EventTypeId, Timestamp, event_type, installation, shard};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait, QueryFilter as _, Set};
+use uuid::Uuid;
 
 /// Makes the row of the installation and its shards, and Angarium's own event types, if they are not there. Safe to call
 /// from many processes at once.
@@ -18,7 +19,9 @@ pub(crate) async fn install(db: &Database, now: Timestamp) -> Result<installatio
     let row = installation::ActiveModel {
         id: Set(1),
         shard_count: Set(shard::COUNT),
+        key: Set(Uuid::now_v7()),
         catalogue_version: Set(0),
+        membership_version: Set(0),
         created_at: Set(now),
     };
     let fresh = installation::Entity::insert(row)
@@ -26,12 +29,7 @@ pub(crate) async fn install(db: &Database, now: Timestamp) -> Result<installatio
         .exec_without_returning(&transaction)
         .await?;
     if fresh > 0 {
-        let shards = (0..shard::COUNT).map(|id| shard::ActiveModel {
-            id: Set(id),
-            owner_id: Set(None),
-            epoch: Set(0),
-            lease_until: Set(Timestamp::default()),
-        });
+        let shards = (0..shard::COUNT).map(|id| shard::ActiveModel { id: Set(id), owner_id: Set(None), epoch: Set(0) });
         shard::Entity::insert_many(shards).exec_without_returning(&transaction).await?;
     }
     transaction.commit().await?;

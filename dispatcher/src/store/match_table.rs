@@ -151,18 +151,18 @@ impl MatchTables {
         db: &impl ConnectionTrait,
         workspaces: impl IntoIterator<Item = WorkspaceId>,
     ) -> Result<HashMap<WorkspaceId, Arc<MatchTable>>, DbErr> {
-        Ok(self.with_catalogue(db, workspaces).await?.0)
+        Ok(self.with_versions(db, workspaces).await?.0)
     }
 
-    /// The same, and the version of the catalogue, if there is any workspace.
-    pub(crate) async fn with_catalogue(
+    /// The same, and what else the transaction sees.
+    pub(crate) async fn with_versions(
         &self,
         db: &impl ConnectionTrait,
         workspaces: impl IntoIterator<Item = WorkspaceId>,
-    ) -> Result<(HashMap<WorkspaceId, Arc<MatchTable>>, Option<i64>), DbErr> {
-        let (mut tables, mut catalogue_version) = (HashMap::new(), None);
-        for (workspace, version, of_catalogue) in versions(db, workspaces).await? {
-            catalogue_version = Some(of_catalogue);
+    ) -> Result<(HashMap<WorkspaceId, Arc<MatchTable>>, Versions), DbErr> {
+        let (mut tables, mut seen) = (HashMap::new(), Versions::default());
+        for (workspace, version, of_all) in versions(db, workspaces).await? {
+            seen = of_all;
             let table = match self.latest(workspace) {
                 Some(known) if known.version == version => known,
                 former => {
@@ -177,7 +177,7 @@ impl MatchTables {
             };
             tables.insert(workspace, table);
         }
-        Ok((tables, catalogue_version))
+        Ok((tables, seen))
     }
 
     /// The table that was used last, which may be older than what is stored.
@@ -190,10 +190,19 @@ impl MatchTables {
     }
 }
 
+/// Versions of what all workspaces share; none of them if no workspace was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Versions {
+    /// Of what payloads must satisfy.
+    pub(crate) catalogue: Option<i64>,
+    /// Of who delivers.
+    pub(crate) membership: Option<i64>,
+}
+
 async fn versions(
     db: &impl ConnectionTrait,
     workspaces: impl IntoIterator<Item = WorkspaceId>,
-) -> Result<Vec<(WorkspaceId, i64, i64)>, DbErr> {
+) -> Result<Vec<(WorkspaceId, i64, Versions)>, DbErr> {
     #[derive(Serialize)]
     struct Row {
         id: String,
@@ -202,13 +211,15 @@ async fn versions(
     let backend = db.get_database_backend();
     let source = sql::rows(backend, &[sql::uuid("id")]);
     let text = format!(
-        "SELECT workspace.id, config_version, catalogue_version FROM workspace CROSS JOIN installation \
+        "SELECT workspace.id, config_version, catalogue_version, membership_version FROM workspace CROSS JOIN installation \
          WHERE deleted_at IS NULL AND workspace.id IN (SELECT id FROM {source} AS wanted)"
     );
     let statement: Statement = sql::statement(backend, &text, &batch, []);
     let found = db.query_all_raw(statement).await?;
     let read = |row: &QueryResult| {
-        Ok((row.try_get("", "id")?, row.try_get("", "config_version")?, row.try_get("", "catalogue_version")?))
+        let catalogue = Some(row.try_get("", "catalogue_version")?);
+        let membership = Some(row.try_get("", "membership_version")?);
+        Ok((row.try_get("", "id")?, row.try_get("", "config_version")?, Versions { catalogue, membership }))
     };
     found.iter().map(read).collect()
 }

@@ -14,8 +14,8 @@ use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::json::StringList;
 use angarium_entity::{EndpointId, EventId, Timestamp, WorkspaceId, change_log, delivery, event};
 use sea_orm::{ConnectionTrait, DbErr};
-use tokio::sync::broadcast;
 
+use super::logged::Logged;
 use super::match_table::{MatchTable, MatchTables};
 use super::sieve::{Question, Sieve, Verdicts};
 use super::{ingest, sql};
@@ -44,7 +44,7 @@ impl Raised {
 #[derive(Clone)]
 pub(crate) struct Notices {
     hubs: Hubs,
-    changes: broadcast::Sender<Arc<change_log::Model>>,
+    logged: Logged,
     tables: MatchTables,
     sieve: Sieve,
 }
@@ -52,8 +52,8 @@ pub(crate) struct Notices {
 impl Notices {
     /// # Errors
     /// When there can be no thread for the filters.
-    pub(crate) fn start(hubs: Hubs, changes: broadcast::Sender<Arc<change_log::Model>>) -> std::io::Result<Self> {
-        Ok(Self { hubs, changes, tables: MatchTables::default(), sieve: Sieve::start()? })
+    pub(crate) fn start(hubs: Hubs, logged: Logged) -> std::io::Result<Self> {
+        Ok(Self { hubs, logged, tables: MatchTables::default(), sieve: Sieve::start()? })
     }
 
     /// Writes an event for each of `notices` and its deliveries, in the transaction `db`.
@@ -113,10 +113,7 @@ impl Notices {
     /// Has the deliveries go out, and tells the live streams. Call it after the commit.
     pub(crate) fn tell(&self, raised: Raised) {
         self.hubs.look(raised.endpoints);
-        for change in raised.changes {
-            // Nobody watching is not an error.
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.logged.tell(raised.changes);
     }
 }
 
@@ -132,5 +129,7 @@ fn row(notice: Notice, now: Timestamp) -> event::Model {
         test: false,
         created_at: now,
         sealed: None,
+        trace_parent: None,
+        trace_state: None,
     }
 }

@@ -138,7 +138,9 @@ impl Pager {
     }
 
     async fn read_settings(&self, ids: Vec<EndpointId>) -> Result<HashMap<EndpointId, Settings>, DbErr> {
-        let db = self.db.read();
+        // One snapshot: what is read belongs to the version of the configuration that is read.
+        let transaction = self.db.begin_reading().await?;
+        let db = &transaction;
         let uuids = || ids.iter().map(|id| id.0);
         let rows: Vec<endpoint::Model> = sql::find_by_uuids(db, "endpoint", "id", uuids()).await?;
         let secrets: Vec<signing_secret::Model> =
@@ -175,6 +177,7 @@ impl Pager {
                 }
             }
         }
+        transaction.commit().await?;
         Ok(found)
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use angarium_entity::clock::SharedClock;
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, SubscriptionId, Timestamp, WorkspaceId, attempt, delivery, endpoint,
-    endpoint_health, endpoint_revision, replay, signing_secret, subscription, subscription_revision, workspace,
+    Database, Timestamp, WorkspaceId, attempt, delivery, endpoint, endpoint_health, endpoint_revision, replay,
+    signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, DbErr, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryOrder, QuerySelect, Select, Statement};
 
 use super::replay::delete_plan;
 
@@ -57,30 +57,27 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
         .all(db.read())
         .await?;
     for row in deleted {
-        let mut is_empty = true;
-        while delete_replays(db, row.id, now).await? {
-            is_empty = false;
-            tokio::time::sleep(PAUSE).await;
-        }
-        while delete_deliveries(db, row.id).await? {
-            is_empty = false;
-            tokio::time::sleep(PAUSE).await;
-        }
+        let mut is_empty = repeated(|| delete_replays(db, row.id, now)).await?;
+        is_empty &= repeated(|| delete_deliveries(db, row.id)).await?;
         is_empty &= delete_rows(db, row.id, &BEFORE_ENDPOINTS).await?;
-        while delete_subscriptions(db, row.id).await? {
-            is_empty = false;
-            tokio::time::sleep(PAUSE).await;
-        }
-        while delete_endpoints(db, row.id).await? {
-            is_empty = false;
-            tokio::time::sleep(PAUSE).await;
-        }
+        is_empty &= repeated(|| delete_subscriptions(db, row.id)).await?;
+        is_empty &= repeated(|| delete_endpoints(db, row.id)).await?;
         is_empty &= delete_rows(db, row.id, &AFTER_ENDPOINTS).await?;
         if is_empty && row.deleted_at.is_some_and(|at| at + LINGER <= now) {
             workspace::Entity::delete_by_id(row.id).exec(db.write()).await?;
         }
     }
     Ok(())
+}
+
+/// Repeats a step until it finds nothing. Answers whether there was nothing.
+async fn repeated<F: Future<Output = Result<bool, DbErr>>>(step: impl Fn() -> F) -> Result<bool, DbErr> {
+    let mut is_empty = true;
+    while step().await? {
+        is_empty = false;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(is_empty)
 }
 
 /// One step of the replays: some of the plan of one, and the replay when nothing is left of that. Answers whether there
@@ -105,72 +102,58 @@ async fn delete_replays(db: &Database, workspace: WorkspaceId, now: Timestamp) -
 /// One step of the deliveries, with their attempts. Answers whether there were any.
 async fn delete_deliveries(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
     use delivery::Column;
-    let transaction = db.begin().await?;
-    let ids: Vec<DeliveryId> = delivery::Entity::of(workspace)
-        .select_only()
-        .column(Column::Id)
-        .order_by_asc(Column::CreatedAt)
-        .order_by_asc(Column::Id)
-        .limit(STEP)
-        .into_tuple()
-        .all(&transaction)
-        .await?;
-    if ids.is_empty() {
-        return Ok(false);
-    }
-    let of_ids = attempt::Column::DeliveryId.is_in(ids.iter().copied());
-    attempt::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
-    delivery::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
-    transaction.commit().await?;
-    Ok(true)
+    let oldest = delivery::Entity::of(workspace).order_by_asc(Column::CreatedAt).order_by_asc(Column::Id);
+    let Some(step) = Step::of(db, oldest, Column::Id).await? else { return Ok(false) };
+    step.delete::<attempt::Entity>(attempt::Column::DeliveryId).await?;
+    step.end::<delivery::Entity>(Column::Id).await
 }
 
 /// One step of the subscriptions, deleted or not, with their revisions. Answers whether there were any.
 async fn delete_subscriptions(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
     use subscription::Column;
-    let transaction = db.begin().await?;
-    let ids: Vec<SubscriptionId> = subscription::Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::WorkspaceId.eq(workspace))
-        .limit(STEP)
-        .into_tuple()
-        .all(&transaction)
-        .await?;
-    if ids.is_empty() {
-        return Ok(false);
-    }
-    let of_ids = subscription_revision::Column::SubscriptionId.is_in(ids.iter().copied());
-    subscription_revision::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
-    subscription::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
-    transaction.commit().await?;
-    Ok(true)
+    let all = subscription::Entity::find().filter(Column::WorkspaceId.eq(workspace));
+    let Some(step) = Step::of(db, all, Column::Id).await? else { return Ok(false) };
+    step.delete::<subscription_revision::Entity>(subscription_revision::Column::SubscriptionId).await?;
+    step.end::<subscription::Entity>(Column::Id).await
 }
 
 /// One step of the endpoints, deleted or not, with their health, revisions and secrets. Answers whether there were any.
 async fn delete_endpoints(db: &Database, workspace: WorkspaceId) -> Result<bool, DbErr> {
     use endpoint::Column;
-    let transaction = db.begin().await?;
-    let ids: Vec<EndpointId> = endpoint::Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::WorkspaceId.eq(workspace))
-        .limit(STEP)
-        .into_tuple()
-        .all(&transaction)
-        .await?;
-    if ids.is_empty() {
-        return Ok(false);
+    let all = endpoint::Entity::find().filter(Column::WorkspaceId.eq(workspace));
+    let Some(step) = Step::of(db, all, Column::Id).await? else { return Ok(false) };
+    step.delete::<signing_secret::Entity>(signing_secret::Column::EndpointId).await?;
+    step.delete::<endpoint_health::Entity>(endpoint_health::Column::EndpointId).await?;
+    step.delete::<endpoint_revision::Entity>(endpoint_revision::Column::EndpointId).await?;
+    step.end::<endpoint::Entity>(Column::Id).await
+}
+
+/// Rows that are deleted in one transaction with what belongs to them.
+struct Step {
+    transaction: DatabaseTransaction,
+    ids: Vec<Uuid>,
+}
+
+impl Step {
+    /// The first [`STEP`] rows of `select`; none when there are none.
+    async fn of<E: EntityTrait>(db: &Database, select: Select<E>, id: E::Column) -> Result<Option<Self>, DbErr> {
+        let transaction = db.begin().await?;
+        let ids = select.select_only().column(id).limit(STEP).into_tuple().all(&transaction).await?;
+        Ok(Some(Self { transaction, ids }).filter(|step| !step.ids.is_empty()))
     }
-    let of_ids = signing_secret::Column::EndpointId.is_in(ids.iter().copied());
-    signing_secret::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
-    let of_ids = endpoint_health::Column::EndpointId.is_in(ids.iter().copied());
-    endpoint_health::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
-    let of_ids = endpoint_revision::Column::EndpointId.is_in(ids.iter().copied());
-    endpoint_revision::Entity::delete_many().filter(of_ids).exec(&transaction).await?;
-    endpoint::Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&transaction).await?;
-    transaction.commit().await?;
-    Ok(true)
+
+    /// Deletes the rows that have one of the IDs in `column`.
+    async fn delete<E: EntityTrait>(&self, column: E::Column) -> Result<(), DbErr> {
+        let of_ids = column.is_in(self.ids.iter().copied());
+        E::delete_many().filter(of_ids).exec(&self.transaction).await.map(drop)
+    }
+
+    /// Deletes the rows themselves. Answers that there were some.
+    async fn end<E: EntityTrait>(self, id: E::Column) -> Result<bool, DbErr> {
+        self.delete::<E>(id).await?;
+        self.transaction.commit().await?;
+        Ok(true)
+    }
 }
 
 /// All rows of these tables. Answers whether there were none.
@@ -189,14 +172,9 @@ async fn delete_rows(db: &Database, workspace: WorkspaceId, tables: &[(&str, &st
 /// Repeats a statement that deletes at most [`STEP`] rows until nothing is left. Answers whether there was nothing.
 async fn delete_in_steps(db: &Database, workspace: WorkspaceId, text: &str) -> Result<bool, DbErr> {
     let connection = db.write();
-    let mut is_empty = true;
-    loop {
+    repeated(|| async {
         let step = Statement::from_sql_and_values(connection.get_database_backend(), text, [workspace.into()]);
-        let deleted = connection.execute_raw(step).await?.rows_affected();
-        is_empty &= deleted == 0;
-        if deleted < STEP {
-            return Ok(is_empty);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+        Ok(connection.execute_raw(step).await?.rows_affected() > 0)
+    })
+    .await
 }

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::change_log::{self, Change, ReplayChange};
+use angarium_entity::change_log::{Change, ReplayChange};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::replay::{self, Status};
 use angarium_entity::{Database, EventId, ReplayId, Timestamp, WorkspaceId, subscription, workspace};
@@ -25,14 +25,16 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DatabaseTransaction, IntoActiveModel as _, QuerySelect as _, Statement,
 };
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use super::database::is_connection_lost;
+use super::logged::Logged;
 use super::match_table::{MatchTable, MatchTables};
 use super::sieve::{Question, Sieve};
 use super::{ingest, sql};
 use crate::actor::Hubs;
 use crate::job::Job;
+use crate::peers::{News, Peers};
 use crate::replay::{ITEMS_MAX, NewReplay, RUNNING_MAX, ReadTarget, ReplayError};
 
 use send::Outcome;
@@ -47,6 +49,8 @@ const TRIES_MAX: u32 = 5;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Replays whose filters are asked at the same time, one of a workspace at most; each holds the payloads of a batch.
 const ASKING_MAX: usize = 16;
+/// Longest wait for the word of a new replay.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Items of stopped replays that are deleted at once.
 const CLEANED_AT_ONCE: i64 = 5_000;
 
@@ -56,12 +60,13 @@ pub(crate) struct Replays {
     pub(crate) db: Database,
     pub(crate) clock: SharedClock,
     pub(crate) hubs: Hubs,
-    pub(crate) changes: broadcast::Sender<Arc<change_log::Model>>,
+    pub(crate) logged: Logged,
     pub(crate) read_target: ReadTarget,
     /// Asks the filters of subscriptions.
     pub(crate) sieve: Sieve,
     /// Woken when there is something to do.
     pub(crate) wake: Arc<Notify>,
+    pub(crate) peers: Peers,
 }
 
 impl Replays {
@@ -78,6 +83,7 @@ impl Replays {
         replay::Entity::insert(row.clone().into_active_model()).exec_without_returning(&transaction).await?;
         transaction.commit().await?;
         self.wake.notify_one();
+        self.peers.news(News::Chores);
         Ok(row)
     }
 
@@ -102,11 +108,13 @@ impl Replays {
         }
         let row = self.end(transaction, row, Status::Canceled, None).await?;
         self.wake.notify_one();
+        self.peers.news(News::Chores);
         Ok(row)
     }
 
     /// Works for ever, to begin with on what an earlier process had begun.
     pub(crate) async fn run(self) {
+        let is_shared = self.db.backend() == sea_orm::DbBackend::Postgres;
         let (answer, answers) = mpsc::unbounded_channel();
         let mut worker = Worker {
             replays: self,
@@ -130,6 +138,8 @@ impl Replays {
                     () = clock.sleep_until(at) => {}
                     () = wake.notified() => {}
                 },
+                // Another node may have started one without being heard.
+                Ok(Next::WhenWoken) if is_shared => drop(tokio::time::timeout(LOOK_EVERY, wake.notified()).await),
                 Ok(Next::WhenWoken) => wake.notified().await,
                 Err(error) => {
                     tracing::error!(%error, "could not go on with replays; trying again");
@@ -164,10 +174,7 @@ impl Replays {
     ) -> Result<(), DbErr> {
         let logged = sql::append_changes(&transaction, self.clock.now(), [(workspace, changes)]).await?;
         transaction.commit().await?;
-        for change in logged {
-            // Nobody watching is not an error.
-            let _ = self.changes.send(Arc::new(change));
-        }
+        self.logged.tell(logged);
         Ok(())
     }
 }
@@ -304,7 +311,7 @@ impl Worker {
 
     async fn send(&mut self, transaction: DatabaseTransaction, row: replay::Model) -> Result<(), DbErr> {
         let now = self.replays.clock.now();
-        let Some(table) = self.table(&transaction, &row).await? else {
+        let Some((table, membership_version)) = self.table(&transaction, &row).await? else {
             let reason = "Every subscription that it was to go to was deleted.";
             self.replays.end(transaction, row, Status::Failed, Some(reason)).await?;
             return Ok(());
@@ -343,7 +350,7 @@ impl Worker {
         }
         let job =
             |row: &angarium_entity::delivery::Model| Some(Job::new(row, batch.events.get(&row.event_id)?.clone()));
-        self.replays.hubs.deliver(batch.deliveries.iter().filter_map(job));
+        self.replays.hubs.deliver(batch.deliveries.iter().filter_map(job), membership_version);
         Ok(())
     }
 
@@ -367,13 +374,14 @@ impl Worker {
         &mut self,
         db: &impl ConnectionTrait,
         row: &replay::Model,
-    ) -> Result<Option<Arc<MatchTable>>, DbErr> {
-        let table = self.tables.get(db, [row.workspace_id]).await?.remove(&row.workspace_id).unwrap_or_default();
-        let Some(only) = &row.subscription_ids else { return Ok(Some(table)) };
+    ) -> Result<Option<(Arc<MatchTable>, Option<i64>)>, DbErr> {
+        let (mut tables, versions) = self.tables.with_versions(db, [row.workspace_id]).await?;
+        let table = tables.remove(&row.workspace_id).unwrap_or_default();
+        let Some(only) = &row.subscription_ids else { return Ok(Some((table, versions.membership))) };
         if let Some((version, known)) = self.narrowed.get(&row.id)
             && *version == table.version()
         {
-            return Ok(Some(known.clone()));
+            return Ok(Some((known.clone(), versions.membership)));
         }
         let live = subscription::Entity::of(row.workspace_id)
             .filter(subscription::Column::Id.is_in(only.0.iter().copied()))
@@ -384,7 +392,7 @@ impl Worker {
         }
         let narrow = Arc::new(table.only(&only.0));
         self.narrowed.insert(row.id, (table.version(), narrow.clone()));
-        Ok(Some(narrow))
+        Ok(Some((narrow, versions.membership)))
     }
 
     async fn fail(&self, id: ReplayId, reason: &str) -> Result<(), DbErr> {

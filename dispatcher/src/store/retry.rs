@@ -1,7 +1,5 @@
 //! A retry by hand.
 
-use std::sync::Arc;
-
 use angarium_entity::change_log::{self, DeliveryChange};
 use angarium_entity::delivery::{self, DeliveryState};
 use angarium_entity::{Database, DeliveryId, Timestamp, WorkspaceId, event};
@@ -18,7 +16,7 @@ pub(crate) async fn retry(
     workspace: WorkspaceId,
     id: DeliveryId,
     now: Timestamp,
-) -> Result<(delivery::Model, Vec<Arc<change_log::Model>>), RetryError> {
+) -> Result<(delivery::Model, Vec<change_log::Model>), RetryError> {
     let transaction = db.begin().await?;
     let before = delivery::Entity::of(workspace).filter(delivery::Column::Id.eq(id)).one(&transaction).await?;
     let before = before.ok_or(RetryError::NotFound)?;
@@ -68,5 +66,5 @@ pub(crate) async fn retry(
         updated_at: now,
         ..before
     };
-    Ok((after, changes.into_iter().map(Arc::new).collect()))
+    Ok((after, changes))
 }

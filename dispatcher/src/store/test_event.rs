@@ -5,7 +5,7 @@ use std::sync::Arc;
 use angarium_entity::change_log;
 use angarium_entity::delivery::{self, Trigger};
 use angarium_entity::json::StringList;
-use angarium_entity::{Database, EventId, Timestamp, event};
+use angarium_entity::{Database, EventId, Timestamp, TraceContext, event};
 use sea_orm::DbErr;
 
 use super::match_table::Match;
@@ -19,6 +19,7 @@ pub(crate) async fn insert(
     shard: i32,
     now: Timestamp,
 ) -> Result<(Arc<event::Model>, delivery::Model, Vec<change_log::Model>), DbErr> {
+    let (trace_parent, trace_state) = test.trace.map(TraceContext::into_headers).unzip();
     let event = event::Model {
         id: EventId::new(now),
         workspace_id: test.workspace_id,
@@ -30,6 +31,8 @@ pub(crate) async fn insert(
         test: true,
         created_at: now,
         sealed: None,
+        trace_parent,
+        trace_state: trace_state.flatten(),
     };
     let wanted = Match { subscription_id: test.subscription_id, endpoint_id: test.endpoint_id, shard };
     let row = delivery::Model { trigger: Trigger::Test, ..ingest::pending(&event, wanted, now) };

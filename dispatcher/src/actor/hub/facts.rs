@@ -50,7 +50,7 @@ impl Handler<PageRead> for Hub {
 
     fn handle(&mut self, PageRead { endpoint, jobs, full, next_due }: PageRead, ctx: &mut Self::Context) {
         if let Some(at) = next_due {
-            self.wheel.set(at, endpoint);
+            self.remind_soon(at, endpoint);
             self.arm_timer(ctx);
         }
         self.tell_awake(endpoint, Input::Page { jobs, full });
@@ -68,11 +68,11 @@ impl Handler<ResultsRecorded> for Hub {
     fn handle(&mut self, ResultsRecorded(results): ResultsRecorded, ctx: &mut Self::Context) {
         for Recorded { endpoint_id, delivery_id, is_final, next_attempt_at, is_void } in results {
             if is_void {
-                self.tell_awake(endpoint_id, Input::Void);
+                self.tell_awake(endpoint_id, Input::Void(delivery_id));
             }
             self.tell_awake(endpoint_id, Input::Recorded { delivery: delivery_id, is_final });
             if let Some(at) = next_attempt_at {
-                self.wheel.set(at, endpoint_id);
+                self.remind_soon(at, endpoint_id);
             }
         }
         self.arm_timer(ctx);
@@ -129,7 +129,7 @@ impl Handler<Died> for Hub {
     }
 }
 
-/// Nothing runs any more, and every result is durable.
+/// Nothing runs any more of the hub or of a shard, and every result of it is durable.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Settled;
@@ -138,6 +138,7 @@ impl Handler<Settled> for Hub {
     type Result = ();
 
     fn handle(&mut self, Settled: Settled, _: &mut Self::Context) {
+        self.tell_released();
         if self.shared.busy() == 0 {
             for waiting in self.drained.drain(..) {
                 let _ = waiting.send(());

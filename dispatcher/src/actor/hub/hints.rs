@@ -61,6 +61,9 @@ impl Handler<Kick> for Hub {
             if only_idle && self.endpoints.get(&endpoint).is_some_and(at_work) {
                 continue;
             }
+            if only_idle {
+                self.shared.metrics.woken_by_sweep();
+            }
             self.tell(endpoint, Input::Kicked);
         }
     }
@@ -76,7 +79,7 @@ impl Handler<Remind> for Hub {
 
     fn handle(&mut self, Remind(endpoints): Remind, ctx: &mut Self::Context) {
         for (at, endpoint) in endpoints {
-            self.wheel.set(at, endpoint);
+            self.remind_soon(at, endpoint);
         }
         self.arm_timer(ctx);
     }

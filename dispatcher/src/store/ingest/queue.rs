@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::publish::{NewEvent, PublishError, Published};
 use crate::store::match_table::{MatchTable, MatchTables};
 use crate::store::sieve::{Question, Sieve, Verdicts};
+use crate::{Metrics, Tracer};
 
 /// Most events of a group; a batch of one caller is never split.
 const EVENTS_MAX: usize = 500;
@@ -108,6 +109,8 @@ pub(crate) struct Ingest {
     waiting: Arc<Waiting>,
     tables: MatchTables,
     sieve: Sieve,
+    metrics: Metrics,
+    tracer: Tracer,
 }
 
 /// What bounds the queue.
@@ -118,9 +121,14 @@ struct Waiting {
 }
 
 /// A queue: where publishes are handed in, and where they come out.
-pub(super) fn queue(tables: MatchTables, sieve: Sieve) -> (Ingest, mpsc::UnboundedReceiver<Request>) {
+pub(super) fn queue(
+    tables: MatchTables,
+    sieve: Sieve,
+    metrics: Metrics,
+    tracer: Tracer,
+) -> (Ingest, mpsc::UnboundedReceiver<Request>) {
     let (queue, requests) = mpsc::unbounded_channel();
-    (Ingest { queue, waiting: Arc::default(), tables, sieve }, requests)
+    (Ingest { queue, waiting: Arc::default(), tables, sieve, metrics, tracer }, requests)
 }
 
 impl Ingest {
@@ -130,6 +138,14 @@ impl Ingest {
 
     /// Commits `events` and answers for each, in their order.
     pub(crate) async fn publish(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
+        let mut commits = self.tracer.commits(&events);
+        let outcomes = self.hand_in(events).await;
+        commits.iter_mut().zip(&outcomes).for_each(|(commit, outcome)| commit.committed(outcome));
+        self.metrics.published(&outcomes);
+        outcomes
+    }
+
+    async fn hand_in(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
         let count = events.len();
         let bytes = events.iter().map(|event| event.payload.len()).sum();
         let Some(place) = Place::take(&self.waiting, count, bytes) else {
@@ -213,6 +229,7 @@ mod tests {
             occurred_at: None,
             idempotency_key: None,
             deliver_at: None,
+            trace: None,
         };
         let place = Place::take(&Arc::default(), events, 2 * events).expect("the queue is empty");
         Request {
@@ -254,7 +271,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_publisher_that_leaves_gives_its_place_back_when_its_request_is_taken() {
-        let (ingest, mut requests) = queue(MatchTables::default(), Sieve::start().expect("a thread starts"));
+        let (ingest, mut requests) = {
+            let metrics = Metrics::register(&prometheus::Registry::new()).expect("the first of their names");
+            queue(MatchTables::default(), Sieve::start().expect("a thread starts"), metrics, Tracer::off())
+        };
         let event = request(WorkspaceId::new(Timestamp::from_millis(1)), 1).events.remove(0);
         let large = NewEvent { payload: "x".repeat(1024 * 1024), ..event };
         for _ in 0..WAITING_BYTES_MAX / large.payload.len() {
