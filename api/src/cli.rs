@@ -1,8 +1,15 @@
 //! The command line.
 
 mod check;
+mod client;
+mod config;
 mod dev;
+mod files;
+mod health;
+mod listen;
 mod manage;
+mod receive;
+mod send;
 mod serve;
 
 use std::error::Error;
@@ -12,16 +19,21 @@ use std::path::PathBuf;
 
 use angarium_entity::Database;
 use angarium_entity::api_key::Scope;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::config;
+use crate::config::{self as settings, Variables};
 
 /// A webhook sender with a GraphQL API.
 ///
-/// Settings come from the environment, in variables that begin with `ANGARIUM_`.
+/// Settings come from the environment, in variables that begin with `ANGARIUM_`, and from a file of such lines;
+/// `angarium config` explains them. Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.
 #[derive(Debug, Parser)]
 #[command(name = "angarium", version, arg_required_else_help = true)]
 pub struct Cli {
+    /// A file of settings, lines such as `ANGARIUM_LOG=info`; what is in the environment wins
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,17 +52,50 @@ enum Command {
     /// Run a server for production
     Serve,
     /// Bring the schema of the database up to date
-    Migrate,
+    Migrate {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the GraphQL schema
     Schema,
-    /// Check the configuration and the connections of `serve`
-    Check,
+    /// Try everything that `serve` needs here: settings, database, permissions, proxy, collector of traces, addresses
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain every setting and print its present value, without secrets
+    Config {
+        #[command(flatten)]
+        format: config::Format,
+    },
+    /// Seal the stored secrets anew under `ANGARIUM_ENCRYPTION_KEY` where they are under one of
+    /// `ANGARIUM_PREVIOUS_ENCRYPTION_KEYS`
+    Reencrypt {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Manage workspaces
     #[command(subcommand)]
     Workspace(WorkspaceCommand),
     /// Manage API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Publish an event from a file or standard input
+    Send(send::Arguments),
+    /// Forward deliveries to a URL on this machine while they happen
+    Listen(listen::Arguments),
+    /// Take deliveries, verify and show them: a receiver to play with
+    Receive(receive::Arguments),
+    /// Ask a server whether it is ready, for health checks
+    Health(health::Arguments),
+    /// Print the completions of a shell, such as `angarium completions bash > /etc/bash_completion.d/angarium`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +108,9 @@ enum WorkspaceCommand {
         /// Your own identifier of it
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -79,6 +127,9 @@ enum KeyCommand {
         /// What it may do, with commas, such as `EVENT_PUBLISH,DELIVERY_READ`; `all` is all that a workspace can give
         #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true, value_parser = scopes)]
         scopes: Vec<ScopeWord>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -106,17 +157,29 @@ impl Cli {
     /// # Errors
     /// What went wrong, for [`sentence`].
     pub async fn run(self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let variables = Variables::find(self.config.as_deref());
         match self.command {
-            Command::Dev { data_dir, listen } => dev::run(&data_dir, listen).await?,
-            Command::Serve => serve::run().await?,
-            Command::Migrate => manage::migrate().await?,
+            Command::Dev { data_dir, listen } => dev::run(variables, &data_dir, listen).await?,
+            Command::Serve => serve::run(variables).await?,
+            Command::Migrate { json } => manage::migrate(variables, json).await?,
             Command::Schema => say(crate::graphql::sdl().trim_end()),
-            Command::Check => check::run().await?,
-            Command::Workspace(WorkspaceCommand::Create { name, external_id }) => {
-                manage::create_workspace(&name, external_id.as_deref()).await?;
+            Command::Check { json } => check::run(variables, json).await?,
+            Command::Reencrypt { json } => manage::reencrypt(variables, json).await?,
+            Command::Config { format } => config::run(&variables, format)?,
+            Command::Workspace(WorkspaceCommand::Create { name, external_id, json }) => {
+                manage::create_workspace(variables, &name, external_id.as_deref(), json).await?;
             }
-            Command::Key(KeyCommand::Create { workspace, name, scopes }) => {
-                manage::create_key(workspace.as_deref(), &name, &scopes).await?;
+            Command::Key(KeyCommand::Create { workspace, name, scopes, json }) => {
+                manage::create_key(variables, workspace.as_deref(), &name, &scopes, json).await?;
+            }
+            Command::Send(arguments) => send::run(variables, arguments).await?,
+            Command::Listen(arguments) => listen::run(variables, arguments).await?,
+            Command::Receive(arguments) => receive::run(variables, arguments).await?,
+            Command::Health(arguments) => health::run(variables, arguments).await?,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "angarium", &mut script);
+                say(String::from_utf8_lossy(&script).trim_end());
             }
         }
         Ok(())
@@ -145,27 +208,20 @@ pub(crate) fn say(line: impl Display) {
     }
 }
 
-/// Every variable of this process that is text.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
 /// Opens the configured database.
-async fn open(config: &config::Database) -> Result<Database, angarium_entity::database::OpenError> {
+async fn open(config: &settings::Database) -> Result<Database, angarium_entity::database::OpenError> {
     Database::open(&config.url, config.connections).await
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
         let parsed = Cli::try_parse_from(["angarium", "key", "create", "--name", "x", "--scopes", "all,event_read"]);
-        let Ok(Cli { command: Command::Key(KeyCommand::Create { scopes, .. }) }) = parsed else {
+        let Ok(Cli { command: Command::Key(KeyCommand::Create { scopes, .. }), .. }) = parsed else {
             panic!("{parsed:?}");
         };
         assert_eq!(scopes, [ScopeWord::All, ScopeWord::One(Scope::EventRead)]);

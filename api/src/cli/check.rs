@@ -1,31 +1,192 @@
-//! `angarium check`: would `serve` start here?
+//! `angarium check`: would `serve` start here? Everything is tried, whatever fails before it.
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use angarium_entity::Database;
 use angarium_entity::database::sqlite_path;
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use super::{environment, open, say, serve};
-use crate::config::Config;
+use super::{open, say, sentence, serve};
+use crate::config::setting::{LISTEN, METRICS_LISTEN};
+use crate::config::{Config, Variables};
+use crate::reencrypt;
 
-pub(super) async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Config::read(environment())?;
-    say("configuration: complete");
-    match sqlite_path(&config.database.url) {
-        // Opening would make it.
-        Some(path) if !path.exists() => {
-            say(format_args!("database: {} will be made by the first `angarium serve`", path.display()));
-        }
-        is_sqlite => {
-            let db = open(&config.database).await?;
-            say("database: reached");
-            if is_sqlite.is_some() {
-                say("schema: `angarium serve` brings it up to date");
-            } else {
-                serve::check_schema(&db).await?;
-                say("schema: up to date");
+/// Longest wait for one answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Tables and sequences that this user may not use as the server does. The history of the schema is only read.
+const FORBIDDEN: &str = "SELECT c.relname AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE n.nspname = current_schema() AND c.relname <> 'seaql_migrations' AND ( \
+    c.relkind IN ('r', 'p') AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+    AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) \
+    OR c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'USAGE')) ORDER BY c.relname";
+
+/// Something that would keep `serve` from starting, or from doing its work.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0} of {1} checks failed")]
+    Some(usize, usize),
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Slow,
+    #[error("the user of the database may not read and write {}; grant SELECT, INSERT, UPDATE, DELETE and USAGE", .0.join(", "))]
+    Forbidden(Vec<String>),
+    #[error(
+        "{0} secret(s) of the database open under none of the keys; add the key that they were sealed under to \
+         ANGARIUM_PREVIOUS_ENCRYPTION_KEYS"
+    )]
+    Sealed(u64),
+    #[error("the directory {0} does not let a database be made in it")]
+    Directory(String, #[source] std::io::Error),
+}
+
+type Checked = Result<String, Box<dyn Error + Send + Sync>>;
+
+/// What was tried, and what came of it.
+struct Report {
+    json: bool,
+    all: Vec<(&'static str, Checked)>,
+}
+
+impl Report {
+    fn note(&mut self, name: &'static str, checked: Checked) {
+        if !self.json {
+            match &checked {
+                Ok(good) => say(format_args!("ok      {name}: {good}")),
+                Err(bad) => say(format_args!("failed  {name}: {}", sentence(&**bad))),
             }
-            db.close().await;
+        }
+        self.all.push((name, checked));
+    }
+
+    fn end(self) -> Result<(), Fault> {
+        let of_one = |(name, checked): &(&str, Checked)| match checked {
+            Ok(good) => json!({ "name": name, "ok": true, "detail": good }),
+            Err(bad) => json!({ "name": name, "ok": false, "detail": sentence(&**bad) }),
+        };
+        if self.json {
+            say(json!({ "checks": self.all.iter().map(of_one).collect::<Vec<_>>() }));
+        }
+        match self.all.iter().filter(|(_, checked)| checked.is_err()).count() {
+            0 => Ok(()),
+            failed => Err(Fault::Some(failed, self.all.len())),
         }
     }
-    Ok(())
+}
+
+pub(super) async fn run(variables: Variables, json: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Config::of(variables)?;
+    let mut report = Report { json, all: Vec::new() };
+    report.note("configuration", Ok("complete".to_owned()));
+    match sqlite_path(&config.database.url) {
+        // Opening would make it.
+        Some(path) if !path.exists() => report.note("database", will_be_made(&path)),
+        _ => match timed(async { Ok(open(&config.database).await?) }).await {
+            Ok(db) => {
+                report.note("database", Ok("reached".to_owned()));
+                check_database(&db, &config, &mut report).await;
+                db.close().await;
+            }
+            Err(error) => report.note("database", Err(error)),
+        },
+    }
+    if let Some(url) = &config.dispatcher.redis {
+        let found = timed(async { Ok(angarium_dispatcher::check_redis(url).await?) }).await;
+        report.note(
+            "redis",
+            found.map(|found| {
+                let version = format!("reached, version {}", found.version.as_deref().unwrap_or("unknown"));
+                [vec![version], found.warnings].concat().join("; ")
+            }),
+        );
+    }
+    if let Some(proxy) = &config.dispatcher.proxy {
+        let reached = timed(async { Ok(proxy.reach().await?) }).await;
+        report.note("proxy", reached.map(|()| "reached".to_owned()));
+    }
+    if let Some(collector) = &config.traces.collector {
+        let reached = timed(async { Ok(collector.reach().await?) }).await;
+        report.note("collector of traces", reached.map(|()| "reached, and it takes spans".to_owned()));
+    }
+    report.note(LISTEN.name, listens(config.http.listen).await);
+    if let Some(address) = config.http.metrics_listen {
+        report.note(METRICS_LISTEN.name, listens(address).await);
+    }
+    Ok(report.end()?)
+}
+
+async fn check_database(db: &Database, config: &Config, report: &mut Report) {
+    let is_sqlite = db.backend() == DbBackend::Sqlite;
+    let schema = timed(async { Ok(serve::check_schema(db).await?) }).await;
+    let is_ready = schema.is_ok();
+    report.note(
+        "schema",
+        match schema {
+            Ok(()) => Ok("up to date".to_owned()),
+            Err(_) if is_sqlite => Ok("`angarium serve` brings it up to date".to_owned()),
+            Err(error) => Err(error),
+        },
+    );
+    if !is_ready {
+        return;
+    }
+    report.note("permissions", timed(permissions(db)).await);
+    report.note("encryption key", timed(opens(db, config)).await);
+}
+
+async fn permissions(db: &Database) -> Checked {
+    let forbidden: Vec<String> = match db.backend() {
+        DbBackend::Sqlite => {
+            // SQLite finds out whether it may write when it does.
+            let transaction = db.begin().await?;
+            transaction.execute_unprepared("UPDATE installation SET id = id").await?;
+            transaction.rollback().await?;
+            Vec::new()
+        }
+        backend => {
+            let rows = db.read().query_all_raw(Statement::from_string(backend, FORBIDDEN)).await?;
+            rows.iter().map(|row| row.try_get("", "name")).collect::<Result<_, DbErr>>()?
+        }
+    };
+    if forbidden.is_empty() {
+        Ok("all tables can be read and written".to_owned())
+    } else {
+        Err(Fault::Forbidden(forbidden).into())
+    }
+}
+
+/// Whether what is sealed in the database opens, and under which of the keys.
+async fn opens(db: &Database, config: &Config) -> Checked {
+    reencrypt::check_key(db, &config.secrets.sealer).await?;
+    let found = reencrypt::count(db, &config.secrets.sealer).await?;
+    match found {
+        reencrypt::Report { unknown, .. } if unknown > 0 => Err(Fault::Sealed(unknown).into()),
+        reencrypt::Report { previous: 0, .. } => Ok("all secrets are under ANGARIUM_ENCRYPTION_KEY".to_owned()),
+        reencrypt::Report { previous, .. } => {
+            Ok(format!("{previous} secret(s) are under a previous key; `angarium reencrypt` seals them anew"))
+        }
+    }
+}
+
+fn will_be_made(path: &std::path::Path) -> Checked {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let draft = directory.join(format!(".angarium-check-{}", std::process::id()));
+    let failed = |error| Fault::Directory(directory.display().to_string(), error);
+    std::fs::write(&draft, "").map_err(failed)?;
+    std::fs::remove_file(&draft).map_err(failed)?;
+    Ok(format!("{} will be made by the first `angarium serve`", path.display()))
+}
+
+async fn listens(address: SocketAddr) -> Checked {
+    TcpListener::bind(address).await?;
+    Ok(format!("{address} is free"))
+}
+
+async fn timed<T>(
+    what: impl Future<Output = Result<T, Box<dyn Error + Send + Sync>>>,
+) -> Result<T, Box<dyn Error + Send + Sync>> {
+    timeout(TIMEOUT, what).await.map_err(|_| Fault::Slow)?
 }

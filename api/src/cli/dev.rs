@@ -1,6 +1,5 @@
 //! `angarium dev`.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +8,16 @@ use std::sync::Arc;
 use angarium_entity::database::sqlite_path;
 use angarium_entity::{Clock as _, SystemClock};
 
-use super::{environment, open, say, serve};
-use crate::config::Config;
+use super::{files, open, say, serve};
+use crate::config::setting::{DATABASE_URL, ENCRYPTION_KEY, LISTEN, LOG};
+use crate::config::{Config, SettingOrigin, Variables};
 use crate::dev::{self, Example, Keys};
+use crate::reencrypt;
 use crate::server::{Grace, Server};
 
-const DATABASE_URL: &str = "ANGARIUM_DATABASE_URL";
 const DATABASE: &str = "angarium.db";
 /// What the log says unless it is told otherwise: the terminal belongs to what a newcomer should read.
-const LOG: (&str, &str) = ("ANGARIUM_LOG", "warn");
+const QUIET: &str = "warn";
 
 /// Why there is no place for the data.
 #[derive(Debug, thiserror::Error)]
@@ -28,23 +28,32 @@ enum PlaceError {
     Url(PathBuf),
 }
 
-pub(super) async fn run(data_dir: &Path, listen: Option<String>) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let place = Place::find(data_dir, environment())?;
+pub(super) async fn run(
+    mut variables: Variables,
+    data_dir: &Path,
+    listen: Option<String>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let place = Place::find(data_dir, variables.text(&DATABASE_URL))?;
     // Whoever brings the key that the database was sealed under needs none to be found beside it.
-    let needs_keys = place.sqlite.as_deref().filter(|_| std::env::var_os("ANGARIUM_ENCRYPTION_KEY").is_none());
+    let needs_keys = place.sqlite.as_deref().filter(|_| variables.text(&ENCRYPTION_KEY).is_none());
     let keys = Keys::find_or_make(&place.keys, needs_keys)?;
-    let mut settings =
-        BTreeMap::from([(LOG.0.to_owned(), LOG.1.to_owned()), (DATABASE_URL.to_owned(), place.url.clone())]);
-    settings.extend(keys.settings());
-    settings.extend(environment().filter(|(_, value)| !value.trim().is_empty()));
-    settings.extend(listen.map(|listen| ("ANGARIUM_LISTEN".to_owned(), listen)));
-    let mut config = Config::read(settings)?;
+    variables.set_default(&LOG, QUIET.to_owned(), SettingOrigin::Dev);
+    variables.set_default(&DATABASE_URL, place.url.clone(), SettingOrigin::Dev);
+    for (setting, value) in keys.settings() {
+        variables.set_default(setting, value, SettingOrigin::Dev);
+    }
+    if let Some(listen) = listen {
+        variables.set(&LISTEN, listen, SettingOrigin::CommandLine);
+    }
+    let mut config = Config::of(variables)?;
     dev::relax(&mut config);
     config.log.start();
+    files::raise_limit(&config.dispatcher);
 
     let clock = Arc::new(SystemClock);
     let db = open(&config.database).await?;
     angarium_migration::up(db.write()).await?;
+    reencrypt::check_key(&db, &config.secrets.sealer).await?;
     dev::furnish(&db, &keys, clock.now()).await?;
     dev::build_playground().await;
     let server = Server::start(&config, db, clock, Some(&keys)).await?;
@@ -64,19 +73,18 @@ struct Place {
 }
 
 impl Place {
-    fn find(data_dir: &Path, mut environment: impl Iterator<Item = (String, String)>) -> Result<Self, PlaceError> {
+    fn find(data_dir: &Path, database_url: Option<&str>) -> Result<Self, PlaceError> {
         let failed = |error| PlaceError::Directory(data_dir.to_owned(), error);
         fs::create_dir_all(data_dir).map_err(failed)?;
         let directory = data_dir.canonicalize().map_err(failed)?;
-        let given = environment.find(|(name, value)| name == DATABASE_URL && !value.trim().is_empty());
-        let url = match given {
-            Some((_, url)) => url,
+        let url = match database_url {
+            Some(url) => url.to_owned(),
             None => match directory.join(DATABASE).to_str() {
                 Some(path) if !path.contains(['?', '#', '%']) => format!("sqlite://{path}"),
                 _ => return Err(PlaceError::Url(directory)),
             },
         };
-        let sqlite = sqlite_path(url.trim()).map(|path| std::path::absolute(&path).unwrap_or(path));
+        let sqlite = sqlite_path(&url).map(|path| std::path::absolute(&path).unwrap_or(path));
         let mut keys = sqlite.clone().unwrap_or_else(|| directory.join("angarium")).into_os_string();
         keys.push(".keys");
         Ok(Self { url, sqlite, keys: keys.into() })
@@ -122,15 +130,12 @@ mod tests {
     #[test]
     fn the_keys_are_beside_the_database_wherever_it_is() {
         let here = std::env::temp_dir();
-        let place = |url: Option<&str>| {
-            let variables = url.map(|url| (DATABASE_URL.to_owned(), url.to_owned()));
-            Place::find(&here, variables.into_iter()).expect("a place")
-        };
+        let place = |url: Option<&str>| Place::find(&here, url).expect("a place");
         let canonical = here.canonicalize().expect("it is there");
         assert_eq!(place(None).keys, canonical.join("angarium.db.keys"));
         assert_eq!(place(None).url, format!("sqlite://{}", canonical.join("angarium.db").display()));
         assert_eq!(place(Some("sqlite:///data/x.db?mode=rwc")).keys, Path::new("/data/x.db.keys"));
         assert_eq!(place(Some("postgres://localhost/x")).keys, canonical.join("angarium.keys"));
-        assert_eq!(place(Some("")).sqlite, Some(canonical.join("angarium.db")));
+        assert_eq!(place(None).sqlite, Some(canonical.join("angarium.db")));
     }
 }

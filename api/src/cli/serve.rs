@@ -6,9 +6,10 @@ use std::sync::Arc;
 use angarium_entity::{Database, SystemClock};
 use sea_orm::{DbBackend, DbErr};
 
-use super::{environment, open};
-use crate::config::Config;
-use crate::server::{Grace, Server};
+use super::{files, open};
+use crate::config::{Config, Variables};
+use crate::reencrypt;
+use crate::server::{Grace, Opening};
 
 /// Why the schema of the database will not do.
 #[derive(Debug, thiserror::Error)]
@@ -22,21 +23,27 @@ pub(super) enum SchemaError {
     Migrate(#[source] DbErr),
 }
 
-pub(super) async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Config::read(environment())?;
+pub(super) async fn run(variables: Variables) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Config::of(variables)?;
     config.log.start();
+    files::raise_limit(&config.dispatcher);
+    // An orchestrator is told that we live, and why we are not ready, while the schema is changed.
+    let opening = Opening::listen(&config).await?;
     let db = open(&config.database).await?;
+    opening.explain("the schema of the database is being brought up to date");
     ready_schema(&db).await?;
-    let server = Server::start(&config, db, Arc::new(SystemClock), None).await?;
+    reencrypt::check_key(&db, &config.secrets.sealer).await?;
+    opening.explain("the server is about to start");
+    let server = opening.start(&config, db, Arc::new(SystemClock), None).await?;
     told_to_stop().await;
-    server.stop(Grace::SERVE).await;
+    server.stop(Grace { notice: config.http.drain_delay, ..Grace::SERVE }).await;
     Ok(())
 }
 
 /// Migrates SQLite, which belongs to this process alone, and wants PostgreSQL to be migrated.
 async fn ready_schema(db: &Database) -> Result<(), SchemaError> {
     match db.backend() {
-        DbBackend::Sqlite => angarium_migration::up(db.write()).await.map_err(SchemaError::Migrate),
+        DbBackend::Sqlite => angarium_migration::up(db.write()).await.map(drop).map_err(SchemaError::Migrate),
         _ => check_schema(db).await,
     }
 }

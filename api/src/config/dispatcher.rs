@@ -1,43 +1,43 @@
 //! How deliveries are sent, and where to.
 
+use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
-use angarium_dispatcher::Proxy;
+use angarium_dispatcher::{Proxy, RedisUrl};
 use ipnet::IpNet;
 
-use super::reader::{Reader, boolean, list, number};
+use super::reader::{Reader, list};
+use super::setting;
 
-/// Most threads that send.
+/// Most threads that are started without being asked for.
 const ARBITERS_MAX: usize = 64;
-/// Default of `in_flight_max`.
-const IN_FLIGHT: usize = 2_000;
-/// Most requests in flight that one thread may be given.
-const IN_FLIGHT_MAX: usize = 100_000;
+
+/// Where a name server listens unless another port is given.
+const DNS_PORT: u16 = 53;
 
 /// Settings of the dispatcher.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
-    /// Threads that send, each with its own HTTP client.
-    ///
-    /// `ANGARIUM_ARBITERS`, default the number of cores, from 1 to 64.
+    /// Threads that send, each with its own HTTP client: [`setting::ARBITERS`].
     pub arbiters: usize,
-    /// Most requests in flight on each of them.
-    ///
-    /// `ANGARIUM_IN_FLIGHT_MAX`, default 2,000, from 1 to 100,000.
+    /// Most requests in flight on each of them: [`setting::IN_FLIGHT_MAX`].
     pub in_flight_max: usize,
-    /// Whether `http://` endpoints are accepted.
-    ///
-    /// `ANGARIUM_ALLOW_HTTP`, `true` or `false`. Default `false`.
+    /// Whether `http://` endpoints are accepted: [`setting::ALLOW_HTTP`].
     pub allow_http: bool,
-    /// Networks that endpoints may be in although they are not public.
-    ///
-    /// `ANGARIUM_ALLOW_CIDRS`, a list with commas such as `10.1.0.0/16,fd00::/8`. Default none.
+    /// Networks that endpoints may be in although they are not public: [`setting::ALLOW_CIDRS`].
     pub allowed: Vec<IpNet>,
-    /// The HTTP proxy that every request goes through. Names are resolved and addresses checked before it is asked.
-    ///
-    /// `ANGARIUM_PROXY_URL`, such as `http://user:password@proxy.internal:3128`. Default none, whatever `HTTPS_PROXY`
-    /// says.
+    /// Name servers that are asked for the addresses of endpoints: [`setting::NAME_SERVERS`].
+    pub name_servers: Vec<SocketAddr>,
+    /// The HTTP proxy that every request goes through: [`setting::PROXY_URL`].
     pub proxy: Option<Proxy>,
+    /// Where retry schedules are held, and by which nodes tell each other of what they do: [`setting::REDIS_URL`].
+    pub redis: Option<RedisUrl>,
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let at_default_port = || text.parse().map(|address| SocketAddr::new(address, DNS_PORT));
+    let wrong = |_| format!("holds `{text}`, but a name server is written like `10.0.0.2` or `10.0.0.2:5353`");
+    text.parse().or_else(|_| at_default_port()).map_err(wrong)
 }
 
 impl Dispatcher {
@@ -47,11 +47,13 @@ impl Dispatcher {
         };
         let cores = || available_parallelism().map_or(1, |cores| cores.get().min(ARBITERS_MAX));
         Self {
-            arbiters: reader.read("ANGARIUM_ARBITERS", number(1..=ARBITERS_MAX)).unwrap_or_else(cores),
-            in_flight_max: reader.read("ANGARIUM_IN_FLIGHT_MAX", number(1..=IN_FLIGHT_MAX)).unwrap_or(IN_FLIGHT),
-            allow_http: reader.read("ANGARIUM_ALLOW_HTTP", boolean).unwrap_or(false),
-            proxy: reader.read("ANGARIUM_PROXY_URL", |text| Proxy::parse(text).map_err(|error| error.to_string())),
-            allowed: reader.read("ANGARIUM_ALLOW_CIDRS", |text| list(text, network)).unwrap_or_default(),
+            arbiters: reader.number(&setting::ARBITERS).unwrap_or_else(cores),
+            in_flight_max: reader.number(&setting::IN_FLIGHT_MAX).unwrap_or_default(),
+            allow_http: reader.boolean(&setting::ALLOW_HTTP),
+            proxy: reader.read(&setting::PROXY_URL, |text| Proxy::parse(text).map_err(|error| error.to_string())),
+            name_servers: reader.read(&setting::NAME_SERVERS, |text| list(text, name_server)).unwrap_or_default(),
+            redis: reader.read(&setting::REDIS_URL, |text| RedisUrl::parse(text).map_err(|error| error.to_string())),
+            allowed: reader.read(&setting::ALLOW_CIDRS, |text| list(text, network)).unwrap_or_default(),
         }
     }
 }

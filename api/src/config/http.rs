@@ -3,42 +3,56 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
-use super::reader::{Reader, list};
+use super::reader::{ConfigError, Reader, list};
+use super::variables::Variables;
+use super::{Parts, setting};
 
-/// Default of `listen`.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// What stands for an address that was refused.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Settings of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// Address of the API.
-    ///
-    /// `ANGARIUM_LISTEN`, an address and a port. Default `127.0.0.1:8080`.
+    /// Address of the API: [`setting::LISTEN`].
     pub listen: SocketAddr,
-    /// Pages that may call and open streams, besides programs, which send no `Origin`.
-    ///
-    /// `ANGARIUM_CORS_ORIGINS`, a list with commas such as `https://app.example.com,http://localhost:3000`.
-    /// Default the server's own origin, known once it listens.
+    /// Where metrics are served by themselves: [`setting::METRICS_LISTEN`].
+    pub metrics_listen: Option<SocketAddr>,
+    /// How long it serves on after it was told to stop: [`setting::DRAIN_DELAY`].
+    pub drain_delay: Duration,
+    /// Pages that may call and open streams: [`setting::CORS_ORIGINS`].
     pub origins: Option<Vec<Origin>>,
-    /// How links that are sent out reach this server.
-    ///
-    /// `ANGARIUM_PUBLIC_URL`, such as `https://hooks.example.com`; a path is put before that of each link. Default
-    /// `http://` and the address that it listens at.
+    /// How links that are sent out reach this server: [`setting::PUBLIC_URL`].
     pub public_url: Option<PublicUrl>,
 }
 
 impl Http {
-    pub(super) fn read(reader: &mut Reader) -> Self {
-        let listen = reader.read("ANGARIUM_LISTEN", |text| {
-            text.parse().map_err(|_| format!("is `{text}`, but must be an address and a port such as `{LISTEN}`"))
-        });
-        let origins = reader.read("ANGARIUM_CORS_ORIGINS", |text| list(text, Origin::parse));
-        let public_url = reader.read("ANGARIUM_PUBLIC_URL", PublicUrl::parse);
-        Self { listen: listen.unwrap_or(LISTEN), origins, public_url }
+    /// Reads what a command needs that calls the server of this machine.
+    ///
+    /// # Errors
+    /// All that is malformed or unknown.
+    pub fn of(variables: Variables) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(variables);
+        let parts = Parts::read(&mut reader);
+        reader.finish()?;
+        Ok(parts.http)
     }
+
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let listen = reader.read(&setting::LISTEN, address);
+        let metrics_listen = reader.read(&setting::METRICS_LISTEN, address);
+        let drain_delay = Duration::from_secs(reader.number(&setting::DRAIN_DELAY).unwrap_or_default());
+        let origins = reader.read(&setting::CORS_ORIGINS, |text| list(text, Origin::parse));
+        let public_url = reader.read(&setting::PUBLIC_URL, PublicUrl::parse);
+        Self { listen: listen.unwrap_or(NOWHERE), metrics_listen, drain_delay, origins, public_url }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("is `{text}`, but must be an address and a port such as `127.0.0.1:8080`"))
 }
 
 /// How a server is reached from elsewhere: an absolute URL without a slash at its end.

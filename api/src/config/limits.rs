@@ -3,12 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Reader, number};
-
-/// Largest limit that is one.
-const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
-/// Largest value of each limit of a workspace.
-const IN_WORKSPACE_MAX: usize = 10_000_000;
+use super::reader::Reader;
+use super::setting;
+use super::variables::Variables;
 
 /// Bounds of requests, of which `serverInfo` shows most, and of what a workspace may hold.
 #[derive(Clone, Debug)]
@@ -27,43 +24,21 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Longest execution of a query or mutation.
     pub timeout: Duration,
-    /// Whether `http://` endpoints are accepted.
+    /// Whether `http://` endpoints are accepted: [`setting::ALLOW_HTTP`].
     pub allow_http: bool,
-    /// Most operations a second of one API key and its access tokens, on each node; one second's worth may come at once.
-    ///
-    /// `ANGARIUM_REQUESTS_PER_SECOND`, a number from 1 to 100,000. Default no limit.
+    /// Most operations a second of one API key and its access tokens, on each node: [`setting::REQUESTS_PER_SECOND`].
     pub requests_per_second: Option<NonZeroU32>,
-    /// Most API keys of a workspace that work.
-    ///
-    /// `ANGARIUM_API_KEYS_MAX`, default 1,000, from 1 to 10,000,000.
+    /// Most API keys of a workspace that work: [`setting::API_KEYS_MAX`].
     pub api_keys_max: usize,
-    /// Most endpoints of a workspace.
-    ///
-    /// `ANGARIUM_ENDPOINTS_MAX`, default 200,000, from 1 to 10,000,000.
+    /// Most endpoints of a workspace: [`setting::ENDPOINTS_MAX`].
     pub endpoints_max: usize,
-    /// Most subscriptions of a workspace.
-    ///
-    /// `ANGARIUM_SUBSCRIPTIONS_MAX`, default 200,000, from 1 to 10,000,000.
+    /// Most subscriptions of a workspace: [`setting::SUBSCRIPTIONS_MAX`].
     pub subscriptions_max: usize,
 }
 
 impl Limits {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let requests_per_second = reader.read("ANGARIUM_REQUESTS_PER_SECOND", number(1..=REQUESTS_PER_SECOND_MAX));
-        let default = Self::default();
-        let mut most = |name, otherwise| reader.read(name, number(1..=IN_WORKSPACE_MAX)).unwrap_or(otherwise);
-        Self {
-            requests_per_second: requests_per_second.and_then(NonZeroU32::new),
-            api_keys_max: most("ANGARIUM_API_KEYS_MAX", default.api_keys_max),
-            endpoints_max: most("ANGARIUM_ENDPOINTS_MAX", default.endpoints_max),
-            subscriptions_max: most("ANGARIUM_SUBSCRIPTIONS_MAX", default.subscriptions_max),
-            ..default
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
+        let requests_per_second = reader.number(&setting::REQUESTS_PER_SECOND);
         Self {
             depth_max: 16,
             complexity_max: 10_000,
@@ -73,10 +48,16 @@ impl Default for Limits {
             body_bytes_max: 4 * 1024 * 1024,
             timeout: Duration::from_secs(15),
             allow_http: false,
-            requests_per_second: None,
-            api_keys_max: 1_000,
-            endpoints_max: 200_000,
-            subscriptions_max: 200_000,
+            requests_per_second: requests_per_second.and_then(NonZeroU32::new),
+            api_keys_max: reader.number(&setting::API_KEYS_MAX).unwrap_or_default(),
+            endpoints_max: reader.number(&setting::ENDPOINTS_MAX).unwrap_or_default(),
+            subscriptions_max: reader.number(&setting::SUBSCRIPTIONS_MAX).unwrap_or_default(),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::read(&mut Reader::new(Variables::default()))
     }
 }

@@ -5,22 +5,17 @@ use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
+use super::setting;
 
-/// Default of `filter`.
-const FILTER: &str = "info";
 /// Below what is configured, unless it names the same: notices of PostgreSQL tell nobody anything.
 const QUIET: &str = "sqlx=warn";
 
 /// Settings of the log, which goes to standard error.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Which lines are written.
-    ///
-    /// `ANGARIUM_LOG`, a filter of `tracing` such as `info` or `warn,angarium_dispatcher=debug`. Default `info`.
+    /// Which lines are written, as a filter of `tracing`: [`setting::LOG`].
     pub filter: String,
-    /// How they look.
-    ///
-    /// `ANGARIUM_LOG_FORMAT`, `text` or `json`. Default `text`.
+    /// How they look: [`setting::LOG_FORMAT`].
     pub format: LogFormat,
 }
 
@@ -35,16 +30,15 @@ pub enum LogFormat {
 
 impl Log {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let filter = reader.read("ANGARIUM_LOG", |text| match EnvFilter::builder().parse(text) {
+        let filter = reader.read(&setting::LOG, |text| match EnvFilter::builder().parse(text) {
             Ok(_) => Ok(text.to_owned()),
             Err(error) => Err(format!("is `{text}`, but must be a filter such as `info`: {error}")),
         });
-        let format = reader.read("ANGARIUM_LOG_FORMAT", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("is `{text}`, but must be `text` or `json`")),
-        });
-        Self { filter: filter.unwrap_or_else(|| FILTER.to_owned()), format: format.unwrap_or(LogFormat::Text) }
+        let format = match reader.word(&setting::LOG_FORMAT) {
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Text,
+        };
+        Self { filter: filter.unwrap_or_default(), format }
     }
 
     /// Writes the log of this process from now on. A second call changes nothing: tests start many servers.

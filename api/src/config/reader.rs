@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-/// What the name of every setting starts with.
-const PREFIX: &str = "ANGARIUM_";
-/// Kubernetes tells every container of a namespace about a Service called `angarium` by names that start so.
-const OF_KUBERNETES: [&str; 2] = ["ANGARIUM_SERVICE_", "ANGARIUM_PORT"];
+use super::setting::{self, Otherwise, Setting, Takes};
+use super::variables::{Given, Variables};
+
 /// Most letters that a misspelt name may differ in from the one that was meant.
 const TYPO_DISTANCE_MAX: usize = 3;
 
@@ -37,6 +37,34 @@ pub enum Problem {
         /// A setting that may have been meant.
         similar: Option<&'static str>,
     },
+    /// Set to bytes that are no text.
+    #[error("{name} is not UTF-8")]
+    NotText {
+        /// The variable.
+        name: String,
+    },
+    /// Set itself, and in a file.
+    #[error("{name} and {name}_FILE are both set; keep one of them")]
+    Twice {
+        /// The variable.
+        name: &'static str,
+    },
+    /// A file that was named is not there, or not to be read.
+    #[error("failed to read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: String,
+    },
+    /// A line of the configuration file that sets nothing, or what was set above it.
+    #[error("{}:{line} is not a line such as `ANGARIUM_LOG=info`, or repeats one, or names another file", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
 }
 
 fn did_you_mean(similar: Option<&str>) -> String {
@@ -60,30 +88,65 @@ impl std::error::Error for ConfigError {}
 
 /// The variables, those that were asked for, and what is wrong so far.
 pub(super) struct Reader {
-    given: BTreeMap<String, String>,
-    known: Vec<&'static str>,
+    given: BTreeMap<String, Given>,
+    asked: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
 impl Reader {
-    /// Of `variables` those with our prefix. An empty one counts as not set: that is how compose files pass on nothing.
-    pub(super) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let is_ours =
-            |name: &str| name.starts_with(PREFIX) && !OF_KUBERNETES.iter().any(|not_ours| name.starts_with(not_ours));
-        let given = variables.into_iter().filter(|(name, _)| is_ours(name)).collect();
-        Self { given, known: Vec::new(), problems: Vec::new() }
+    pub(super) fn new(variables: Variables) -> Self {
+        let (given, problems) = variables.into_parts();
+        Self { given, asked: Vec::new(), problems }
     }
 
-    /// The value of `name`, read by `parse`, which says what is wrong in words that follow the name. None when it is
-    /// not set, and when it is malformed, which is remembered.
-    pub(super) fn read<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        self.known.push(name);
-        let text = self.given.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())?;
+    /// The value of `setting`, or its default, read by `parse`, which says what is wrong in words that follow the name.
+    /// None when there is neither, and when it is malformed, which is remembered.
+    pub(super) fn read<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let name = setting.name;
+        self.asked.push(name);
+        let default = match setting.otherwise {
+            Otherwise::Value(text) => Some(text),
+            Otherwise::None(_) | Otherwise::Needed(_) => None,
+        };
+        let text = self.given.get(name).map(|given| given.text.as_str()).or(default)?;
         parse(text).map_err(|wrong| self.problems.push(Problem::Malformed { name, wrong })).ok()
     }
 
-    /// Remembers that `name` is needed, unless it is there or was refused already.
-    pub(super) fn require<T>(&mut self, name: &'static str, value: Option<T>, remedy: &'static str) -> Option<T> {
+    /// A whole number within the range of `setting`.
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, setting: &'static Setting) -> Option<T> {
+        let range = match setting.takes {
+            Takes::Number { min, max, .. } => min..=max,
+            Takes::Boolean | Takes::OneOf(_) | Takes::Text(_) => 0..=u64::MAX,
+        };
+        self.read(setting, |text| {
+            let value = text.parse().ok().filter(|value| range.contains(value));
+            let wrong = || format!("is `{text}`, but must be a number from {} to {}", range.start(), range.end());
+            value.and_then(|value| T::try_from(value).ok()).ok_or_else(wrong)
+        })
+    }
+
+    /// `true` or `false`; what is malformed counts as `false` until it is refused.
+    pub(super) fn boolean(&mut self, setting: &'static Setting) -> bool {
+        let parse = |text: &str| text.parse().map_err(|_| format!("is `{text}`, but must be `true` or `false`"));
+        self.read(setting, parse).unwrap_or(false)
+    }
+
+    /// One of the words of `setting`.
+    pub(super) fn word(&mut self, setting: &'static Setting) -> Option<&'static str> {
+        let Takes::OneOf(words) = setting.takes else { return None };
+        self.read(setting, |text| {
+            let found = words.iter().find(|word| **word == text);
+            found.copied().ok_or_else(|| format!("is `{text}`, but must be `{}`", words.join("` or `")))
+        })
+    }
+
+    /// Remembers that `setting` is needed, unless it is there or was refused already.
+    pub(super) fn require<T>(&mut self, setting: &Setting, value: Option<T>, remedy: &'static str) -> Option<T> {
+        let name = setting.name;
         let is_refused =
             |problem: &Problem| matches!(problem, Problem::Malformed { name: other, .. } if *other == name);
         if value.is_none() && !self.problems.iter().any(is_refused) {
@@ -94,9 +157,10 @@ impl Reader {
 
     /// All problems, with the names that nobody asked for.
     pub(super) fn finish(mut self) -> Result<(), ConfigError> {
-        for name in self.given.into_keys().filter(|name| !self.known.contains(&name.as_str())) {
-            let similar = self.known.iter().map(|known| (distance(known, &name), *known)).min();
-            let similar = similar.filter(|(typos, _)| *typos <= TYPO_DISTANCE_MAX).map(|(_, known)| known);
+        let known = |name: &String| self.asked.contains(&name.as_str()) || *name == setting::CONFIG_FILE.name;
+        for name in self.given.into_keys().filter(|name| !known(name)) {
+            let similar = self.asked.iter().map(|asked| (distance(asked, &name), *asked)).min();
+            let similar = similar.filter(|(typos, _)| *typos <= TYPO_DISTANCE_MAX).map(|(_, asked)| asked);
             self.problems.push(Problem::Unknown { name, similar });
         }
         if self.problems.is_empty() { Ok(()) } else { Err(ConfigError(self.problems)) }
@@ -119,22 +183,6 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// A whole number within `range`.
-pub(super) fn number<T>(range: std::ops::RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + fmt::Display,
-{
-    move |text| match text.parse::<T>() {
-        Ok(value) if range.contains(&value) => Ok(value),
-        _ => Err(format!("is `{text}`, but must be a number from {} to {}", range.start(), range.end())),
-    }
-}
-
-/// `true` or `false`.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("is `{text}`, but must be `true` or `false`"))
-}
-
 /// A list with commas; empty items are left out.
 pub(super) fn list<T>(text: &str, item: impl FnMut(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(item).collect()
@@ -154,9 +202,21 @@ mod tests {
 
     #[test]
     fn a_malformed_value_is_not_also_missing() {
-        let mut reader = Reader::new([("ANGARIUM_X".to_owned(), "?".to_owned())]);
-        let value = reader.read("ANGARIUM_X", boolean);
-        assert_eq!(reader.require("ANGARIUM_X", value, "make one"), None);
+        let pair = (setting::ADMIN_KEY.name.to_owned(), "?".to_owned());
+        let mut reader = Reader::new(Variables::of_environment([pair]));
+        let value = reader.read(&setting::ADMIN_KEY, |_| Err::<(), _>("is wrong".to_owned()));
+        assert_eq!(reader.require(&setting::ADMIN_KEY, value, "make one"), None);
         assert_eq!(reader.finish().map_err(|error| error.0.len()), Err(1));
+    }
+
+    #[test]
+    fn every_setting_is_read_and_its_default_accepted() {
+        let mut reader = Reader::new(Variables::default());
+        super::super::Parts::read(&mut reader);
+        assert_eq!(reader.problems, []);
+        for setting in setting::ALL.iter().filter(|setting| **setting != &setting::CONFIG_FILE) {
+            assert_eq!(reader.asked.iter().filter(|asked| **asked == setting.name).count(), 1, "{}", setting.name);
+        }
+        assert_eq!(reader.asked.len(), setting::ALL.len() - 1);
     }
 }
