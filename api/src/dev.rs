@@ -19,7 +19,7 @@ use serde_json::json;
 pub use build::build_playground;
 pub use example::Example;
 pub use inbox::Inbox;
-pub(crate) use inbox::routes;
+pub(crate) use inbox::{Received, Signed, Wish, cap_body, routes, show_as_json, show_as_page};
 pub use keys::{Keys, KeysError};
 
 use crate::config::Config;

@@ -30,6 +30,8 @@ mod subscription;
 
 pub use context::prepare;
 pub use error::RequestId;
+#[cfg(fuzzing)]
+pub(crate) use page::{Ordering, decode};
 pub use scalar::json::variables;
 pub use schema::{Schema, schema, sdl};
 

@@ -4,6 +4,7 @@
 //! `/schema.graphql`   the schema
 //! `/confirm/{token}`  the link that confirms a subscription
 //! `/health/{live,ready}`
+//! `/metrics`          for Prometheus: to this machine, or on a listener of its own beside `/health`
 //! `/playground/`      GraphiQL
 //! `/dev/inbox`        in `dev` only: a receiver that shows what arrived
 //!
@@ -17,13 +18,16 @@ mod cors;
 mod event_stream;
 mod graphql;
 mod health;
+mod metrics;
 mod operation;
 mod origins;
 mod playground;
 mod run;
 mod schema;
+mod starting;
 mod stopping;
 mod throttle;
+mod trace;
 mod websocket;
 
 use std::panic::AssertUnwindSafe;
@@ -32,7 +36,7 @@ use std::time::Instant;
 
 use angarium_entity::id::new_uuid;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -43,12 +47,14 @@ use tokio::sync::Semaphore;
 
 pub(crate) use origins::Origins;
 pub(crate) use playground::{Playground, unbuilt_sources};
+pub(crate) use starting::Served;
 pub(crate) use stopping::Stopping;
 
 use crate::AppState;
 use crate::authenticate::Authenticator;
 use crate::dev::Inbox;
 use crate::graphql::Schema;
+use crate::metrics::Metrics;
 use answer::Refusal;
 use throttle::Throttle;
 
@@ -65,6 +71,8 @@ pub(crate) struct Server {
     pub(crate) stopping: Stopping,
     pub(crate) playground: Playground,
     pub(crate) inbox: Option<Inbox>,
+    pub(crate) metrics: Metrics,
+    counted: metrics::Counted,
     sockets: Arc<Semaphore>,
     throttle: Throttle,
 }
@@ -76,6 +84,7 @@ impl Server {
         stopping: Stopping,
         playground: Playground,
         inbox: Option<Inbox>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             schema: crate::graphql::schema(&state.limits),
@@ -86,6 +95,8 @@ impl Server {
             stopping,
             playground,
             inbox,
+            metrics,
+            counted: metrics::Counted::default(),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
         }
     }
@@ -101,8 +112,19 @@ impl RequestId {
     }
 }
 
-/// Everything that is served.
-pub(crate) fn router(server: Arc<Server>) -> Router {
+/// What is served beside the API to those who watch it.
+pub(crate) fn observed(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here; the metrics are at /metrics\n"))
+        .layer(from_fn(secure))
+        .with_state(server)
+}
+
+/// Everything that is served; `/metrics` only where it has no listener of its own.
+pub(crate) fn router(server: Arc<Server>, with_metrics: bool) -> Router {
     let mut router = Router::new()
         .route("/", get(async || to_playground()))
         .route("/graphql", any(graphql::handle))
@@ -113,6 +135,9 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route("/playground", get(async || to_playground()))
         .route("/playground/", get(playground::index))
         .route("/playground/{*path}", get(playground::file));
+    if with_metrics {
+        router = router.route("/metrics", get(metrics::show_to_this_machine));
+    }
     if server.inbox.is_some() {
         router = router.merge(crate::dev::routes(&server));
     }
@@ -134,7 +159,12 @@ fn shown(path: &str) -> String {
 }
 
 /// Gives the request an ID and sees to it that it is answered.
-async fn identify(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+async fn identify(
+    State(server): State<Arc<Server>>,
+    route: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let request_id = RequestId::fresh(&server);
     let (method, path) = (request.method().clone(), shown(request.uri().path()));
     let started = Instant::now();
@@ -146,6 +176,7 @@ async fn identify(State(server): State<Arc<Server>>, mut request: Request, next:
     });
     let took_ms = started.elapsed().as_millis();
     let status = response.status().as_u16();
+    server.metrics.answered(route.as_ref().map(MatchedPath::as_str), status);
     tracing::debug!(request_id = request_id.0, %method, path, status, took_ms, "answered");
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -6,7 +6,9 @@
 //! * [`graphql`]: a thin coat over them. A resolver parses, calls one use case, and dresses the answer.
 //! * `http`: connections, strict GraphQL over HTTP and sockets, event streams, the playground, health.
 //! * [`authenticate`] and [`caller`]: from a credential to who is calling and what they may do.
-//! * [`server`]: starts and stops all of it; [`cli`], [`config`] and [`provision`] are what an operator touches.
+//! * [`metrics`]: what a node shows of itself.
+//! * [`server`]: starts and stops all of it; [`cli`], [`config`], [`provision`] and [`reencrypt`] are what an
+//!   operator touches.
 //! * [`dev`]: what `angarium dev` adds for one person on one machine.
 //!
 //! # Arrows
@@ -27,9 +29,13 @@ pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod dev;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod graphql;
 mod http;
+pub mod metrics;
 pub mod provision;
+pub mod reencrypt;
 pub mod server;
 pub mod state;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use angarium_dispatcher::DispatcherHandle;
+use angarium_dispatcher::{DispatcherHandle, Tracer};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, Timestamp};
@@ -31,6 +31,8 @@ pub struct AppState {
     pub event_types: Arc<KnownEventTypes>,
     /// Keys that were looked up a moment ago; starts empty.
     pub known_keys: Arc<KnownKeys>,
+    /// Makes spans of what is asked for, if any are wanted.
+    pub tracer: Tracer,
     /// SHA-256 of the operator's own key (`ANGARIUM_ADMIN_KEY`), if there is one.
     pub admin_key_hash: Option<[u8; 32]>,
 }

@@ -9,13 +9,17 @@
 //! Gone     when the object was deleted meanwhile, the key is free.
 
 use angarium_entity::creation_key::{self, LEN_MAX, Object};
-use angarium_entity::{ApiKeyId, WorkspaceId};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
+use angarium_entity::workspace::rules::CompiledRules;
+use angarium_entity::{ApiKeyId, WorkspaceId, workspace};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _,
+};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::problem::CommonCode;
-use super::{AppError, Path, Problem, Problems};
+use super::{AppError, Path, Problem, Problems, Refusal};
 use crate::{AppState, Caller};
 
 /// A signing secret as its owner is shown it. Prints as nothing.
@@ -51,7 +55,7 @@ pub(super) struct Claim {
 }
 
 /// What was created with a key before.
-pub(super) enum Earlier {
+enum Earlier {
     /// Nothing, or nothing that still is remembered.
     Nothing,
     /// This, with the same input.
@@ -83,15 +87,79 @@ pub(super) fn claim<C: CommonCode>(
     Ok(Some(Claim { workspace_id, object, key, fingerprint, created_by: caller.key_id() }))
 }
 
+/// What a key remembers.
+pub(super) trait Once: Sized {
+    /// The codes of its problems.
+    type Code: Send;
+
+    /// Of a key that was used with another input.
+    const MISMATCH: Self::Code;
+
+    /// Finds it again; none when it was deleted.
+    fn again(
+        db: &impl ConnectionTrait,
+        workspace_id: WorkspaceId,
+        id: Uuid,
+        secret: Option<ShownSecret>,
+    ) -> impl Future<Output = Result<Option<Self>, DbErr>> + Send;
+}
+
+/// How a creation begins.
+pub(super) enum Beginning<T> {
+    /// It was created with the same key and input before.
+    Earlier(T),
+    /// Nobody else changes the subscriptions, endpoints and rules of the workspace until the transaction ends.
+    Now(Box<Begun>),
+}
+
+/// A creation that was begun.
+pub(super) struct Begun {
+    pub(super) transaction: DatabaseTransaction,
+    pub(super) workspace: workspace::Model,
+    pub(super) rules: CompiledRules,
+}
+
+/// Begins a creation, unless it was done before: which is looked for without the lock first.
+pub(super) async fn begin<T: Once>(
+    state: &AppState,
+    workspace_id: WorkspaceId,
+    claim: Option<&Claim>,
+) -> Result<Beginning<T>, Refusal<T::Code>> {
+    if let Some(earlier) = repeated(state.db.read(), state, workspace_id, claim).await? {
+        return Ok(Beginning::Earlier(earlier));
+    }
+    let transaction = state.db.begin().await?;
+    let (workspace, rules) = super::workspace::take(&transaction, workspace_id).await?;
+    if let Some(earlier) = repeated(&transaction, state, workspace_id, claim).await? {
+        return Ok(Beginning::Earlier(earlier));
+    }
+    Ok(Beginning::Now(Box::new(Begun { transaction, workspace, rules })))
+}
+
+/// What was created with the same key and input before.
+async fn repeated<T: Once>(
+    db: &impl ConnectionTrait,
+    state: &AppState,
+    workspace_id: WorkspaceId,
+    claim: Option<&Claim>,
+) -> Result<Option<T>, Refusal<T::Code>> {
+    let Some(claim) = claim else { return Ok(None) };
+    match claim.earlier(db, state).await? {
+        Earlier::Nothing => Ok(None),
+        Earlier::Other => Err(mismatch(T::MISMATCH).into()),
+        Earlier::Object { id, secret } => Ok(T::again(db, workspace_id, id, secret).await?),
+    }
+}
+
 /// The key was used with another input.
-pub(super) fn mismatch<C>(code: C) -> Problem<C> {
+fn mismatch<C>(code: C) -> Problem<C> {
     let message = "was used with another input within the last 24 hours; use a fresh key, or the same input";
     Problem { code, message: message.to_owned(), field: Path::argument("idempotencyKey") }
 }
 
 impl Claim {
     /// What was created with the key.
-    pub(super) async fn earlier(&self, db: &impl ConnectionTrait, state: &AppState) -> Result<Earlier, AppError> {
+    async fn earlier(&self, db: &impl ConnectionTrait, state: &AppState) -> Result<Earlier, AppError> {
         let Some(row) = creation_key::Entity::find().filter(self.is_own()).one(db).await? else {
             return Ok(Earlier::Nothing);
         };

@@ -13,8 +13,9 @@ use angarium_entity::signing_secret::{self, SecretError, SigningSecret};
 use angarium_entity::{EndpointId, WorkspaceId, endpoint_revision, shard, workspace};
 use async_graphql::Enum;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use uuid::Uuid;
 
-use super::creation::{self, Claim, Earlier, ShownSecret};
+use super::creation::{self, Beginning, Begun, Once, ShownSecret};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::workspace::NAME_LEN_MAX;
@@ -198,14 +199,10 @@ pub async fn create(
     let workspace_id = caller.workspace_id()?;
     let mut problems = Problems::default();
     let claim = creation::claim(caller, Object::Endpoint, idempotency_key, &draft, &draft.hidden(), &mut problems)?;
-    if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
-        return Ok(created);
-    }
-    let transaction = state.db.begin().await?;
-    let (workspace, rules) = super::workspace::take(&transaction, workspace_id).await?;
-    if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
-        return Ok(created);
-    }
+    let Begun { transaction, workspace, rules } = match creation::begin(state, workspace_id, claim.as_ref()).await? {
+        Beginning::Earlier(created) => return Ok(created),
+        Beginning::Now(begun) => *begun,
+    };
     check_count(state, &workspace, &Path::argument("input"), &mut problems);
     let new = draft.check(state, &rules, &Path::argument("input"), &mut problems);
     let new = problems.unless_any(new).map_err(Refusal::Problems)?;
@@ -219,21 +216,19 @@ pub async fn create(
     Ok(created)
 }
 
-/// What was created with the same key and input before.
-async fn repeated(
-    db: &impl ConnectionTrait,
-    state: &AppState,
-    workspace_id: WorkspaceId,
-    claim: Option<&Claim>,
-) -> Result<Option<Created>, Refusal<ErrorCode>> {
-    let Some(claim) = claim else { return Ok(None) };
-    match claim.earlier(db, state).await? {
-        Earlier::Nothing => Ok(None),
-        Earlier::Other => Err(creation::mismatch(ErrorCode::IdempotencyMismatch).into()),
-        Earlier::Object { id, secret } => {
-            let found = endpoint::Entity::of(workspace_id).filter(by_id(EndpointId(id))).one(db).await?;
-            Ok(found.map(|endpoint| Created { endpoint, secret }))
-        }
+impl Once for Created {
+    type Code = ErrorCode;
+
+    const MISMATCH: ErrorCode = ErrorCode::IdempotencyMismatch;
+
+    async fn again(
+        db: &impl ConnectionTrait,
+        workspace_id: WorkspaceId,
+        id: Uuid,
+        secret: Option<ShownSecret>,
+    ) -> Result<Option<Self>, DbErr> {
+        let found = endpoint::Entity::of(workspace_id).filter(by_id(EndpointId(id))).one(db).await?;
+        Ok(found.map(|endpoint| Self { endpoint, secret }))
     }
 }
 

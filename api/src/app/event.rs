@@ -7,7 +7,7 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::event::{self, CHANNEL_LEN_MAX, CHANNELS_MAX, PAYLOAD_BYTES_MAX};
 use angarium_entity::event_type::{NAME_LEN_MAX, is_reserved, is_valid_name};
 use angarium_entity::idempotency_key;
-use angarium_entity::{EventId, Timestamp};
+use angarium_entity::{EventId, Timestamp, TraceContext};
 use async_graphql::Enum;
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
 
@@ -19,6 +19,7 @@ use crate::app::event_type::Catalogue;
 use crate::{AppState, Caller};
 
 mod list;
+mod traced;
 
 pub use list::{Filter, Sort};
 
@@ -83,6 +84,8 @@ pub struct Draft {
     pub idempotency_key: Option<String>,
     /// Its workspace; the caller's when absent.
     pub workspace: Option<WorkspaceRef>,
+    /// What asks for it.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of one event of a batch.
@@ -92,8 +95,15 @@ pub type Outcome = Result<Published, Vec<Problem<ErrorCode>>>;
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn publish(state: &AppState, caller: &Caller, draft: Draft) -> Result<Published, Refusal<ErrorCode>> {
+pub async fn publish(state: &AppState, caller: &Caller, mut draft: Draft) -> Result<Published, Refusal<ErrorCode>> {
     caller.require(Scope::EventPublish)?;
+    let span = traced::begin(&state.tracer, &mut draft);
+    let published = publish_one(state, caller, draft).await;
+    traced::end(span, &published);
+    published
+}
+
+async fn publish_one(state: &AppState, caller: &Caller, draft: Draft) -> Result<Published, Refusal<ErrorCode>> {
     let field = Path::argument("input");
     for _ in 0..CHECKS_MAX {
         let catalogue = state.event_types.look_up(state.db.read(), [draft.event_type.as_str()]).await?;
@@ -118,7 +128,7 @@ pub async fn publish(state: &AppState, caller: &Caller, draft: Draft) -> Result<
 pub async fn publish_batch(
     state: &AppState,
     caller: &Caller,
-    drafts: Vec<Draft>,
+    mut drafts: Vec<Draft>,
 ) -> Result<Vec<Outcome>, Refusal<ErrorCode>> {
     caller.require(Scope::EventPublish)?;
     let inputs = Path::argument("inputs");
@@ -127,6 +137,18 @@ pub async fn publish_batch(
         let message = format!("holds more than {batch_max} events");
         return Err(Problem { code: ErrorCode::TooMany, message, field: inputs }.into());
     }
+    let spans = traced::begin_all(&state.tracer, &mut drafts);
+    let published = publish_all(state, caller, &drafts, &inputs).await;
+    traced::end_all(spans, &published);
+    published
+}
+
+async fn publish_all(
+    state: &AppState,
+    caller: &Caller,
+    drafts: &[Draft],
+    inputs: &Path,
+) -> Result<Vec<Outcome>, Refusal<ErrorCode>> {
     for _ in 0..CHECKS_MAX {
         let names = drafts.iter().map(|draft| draft.event_type.as_str());
         let catalogue = state.event_types.look_up(state.db.read(), names).await?;
@@ -149,7 +171,7 @@ pub async fn publish_batch(
             state.event_types.forget();
             continue;
         }
-        return settle_batch(checked, published, &inputs);
+        return settle_batch(checked, published, inputs);
     }
     Err(catalogue_restless().into())
 }
@@ -219,6 +241,7 @@ async fn check(
         occurred_at,
         idempotency_key,
         deliver_at,
+        trace: draft.trace,
     });
     Ok(problems.unless_any(new))
 }
@@ -268,7 +291,10 @@ fn settle(answer: Result<Published, PublishError>, field: &Path) -> Result<Outco
     let refused =
         |code, field: Path, message: &str| Ok(Err(vec![Problem { code, message: message.to_owned(), field }]));
     match answer {
-        Ok(published) => Ok(Ok(published)),
+        Ok(published) => {
+            tracing::debug!(event = %published.event.id, duplicate = published.duplicate, "an event was published");
+            Ok(Ok(published))
+        }
         Err(PublishError::IdempotencyMismatch) => refused(
             ErrorCode::IdempotencyMismatch,
             field.at("idempotencyKey"),

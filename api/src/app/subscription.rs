@@ -14,8 +14,9 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
     QuerySelect as _,
 };
+use uuid::Uuid;
 
-use super::creation::{self, Claim, Earlier, ShownSecret};
+use super::creation::{self, Beginning, Begun, Once, ShownSecret};
 use super::problem::CommonCode;
 use super::reach::{Reach, within};
 use super::retry_policy::RetryPolicyDraft;
@@ -204,15 +205,11 @@ pub async fn create(
         EndpointDraft::Url(_) | EndpointDraft::Id(_) => Vec::new(),
     };
     let claim = creation::claim(caller, Object::Subscription, idempotency_key, &draft, &hidden, &mut problems)?;
-    if let Some(created) = repeated(state.db.read(), state, workspace_id, claim.as_ref()).await? {
-        return Ok(created);
-    }
-    let transaction = state.db.begin().await?;
-    // First, so that nobody deletes the endpoint or changes the rules meanwhile.
-    let (workspace, rules) = super::workspace::take(&transaction, workspace_id).await?;
-    if let Some(created) = repeated(&transaction, state, workspace_id, claim.as_ref()).await? {
-        return Ok(created);
-    }
+    // The workspace is locked, so that nobody deletes the endpoint or changes the rules meanwhile.
+    let Begun { transaction, workspace, rules } = match creation::begin(state, workspace_id, claim.as_ref()).await? {
+        Beginning::Earlier(created) => return Ok(created),
+        Beginning::Now(begun) => *begun,
+    };
     let checked = check::check(&transaction, state, (&workspace, &rules), draft, problems).await?;
     let (endpoint, secret, url) = match checked.endpoint {
         EndpointChoice::New(new) => {
@@ -247,22 +244,20 @@ pub async fn create(
     Ok(Created { subscription: row, endpoint, secret })
 }
 
-/// What was created with the same key and input before.
-async fn repeated(
-    db: &impl ConnectionTrait,
-    state: &AppState,
-    workspace_id: WorkspaceId,
-    claim: Option<&Claim>,
-) -> Result<Option<Created>, Refusal<ErrorCode>> {
-    let Some(claim) = claim else { return Ok(None) };
-    match claim.earlier(db, state).await? {
-        Earlier::Nothing => Ok(None),
-        Earlier::Other => Err(creation::mismatch(ErrorCode::IdempotencyMismatch).into()),
-        Earlier::Object { id, secret } => {
-            let is_it = subscription::Column::Id.eq(SubscriptionId(id));
-            let found = subscription::Entity::of(workspace_id).filter(is_it).one(db).await?;
-            Ok(found.map(|subscription| Created { subscription, endpoint: None, secret }))
-        }
+impl Once for Created {
+    type Code = ErrorCode;
+
+    const MISMATCH: ErrorCode = ErrorCode::IdempotencyMismatch;
+
+    async fn again(
+        db: &impl ConnectionTrait,
+        workspace_id: WorkspaceId,
+        id: Uuid,
+        secret: Option<ShownSecret>,
+    ) -> Result<Option<Self>, DbErr> {
+        let is_it = subscription::Column::Id.eq(SubscriptionId(id));
+        let found = subscription::Entity::of(workspace_id).filter(is_it).one(db).await?;
+        Ok(found.map(|subscription| Self { subscription, endpoint: None, secret }))
     }
 }
 

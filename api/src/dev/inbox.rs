@@ -6,6 +6,8 @@
 mod page;
 mod verify;
 
+pub(crate) use verify::Signed;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,16 +42,16 @@ pub struct Inbox {
 /// A request that arrived.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Received {
+pub(crate) struct Received {
     #[serde(rename = "receivedAt")]
     at: String,
-    path: String,
-    webhook_id: Option<String>,
+    pub(crate) path: String,
+    pub(crate) webhook_id: Option<String>,
     timestamp: Option<String>,
-    event_type: Option<String>,
-    /// Whether a secret of an endpoint with this URL signed it.
-    verified: bool,
-    status: u16,
+    pub(crate) event_type: Option<String>,
+    /// Whether a secret signed it: that of an endpoint with this URL.
+    pub(crate) verified: bool,
+    pub(crate) status: u16,
     body: String,
     headers: Vec<(String, String)>,
 }
@@ -60,13 +62,15 @@ impl Inbox {
         Self::default()
     }
 
-    fn put(&self, received: Received) {
+    /// Keeps it, and forgets the oldest if there are too many.
+    pub(crate) fn put(&self, received: Received) {
         let mut kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         kept.truncate(KEPT_MAX - 1);
         kept.push_front(Arc::new(received));
     }
 
-    fn list(&self) -> Vec<Arc<Received>> {
+    /// The newest first.
+    pub(crate) fn list(&self) -> Vec<Arc<Received>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
@@ -78,7 +82,12 @@ pub(crate) fn routes(server: &Arc<Server>) -> Router<Arc<Server>> {
         .route("/dev/inbox", get(show))
         .route("/dev/inbox.json", get(list))
         .layer(from_fn_with_state(server.clone(), own_host_only));
-    Router::new().route("/dev/inbox/{name}", post(receive)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).merge(shown)
+    Router::new().route("/dev/inbox/{name}", post(receive)).layer(cap_body()).merge(shown)
+}
+
+/// No receiver of deliveries needs to take more.
+pub(crate) fn cap_body() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(BODY_BYTES_MAX)
 }
 
 async fn own_host_only(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
@@ -88,9 +97,18 @@ async fn own_host_only(State(server): State<Arc<Server>>, request: Request, next
     (StatusCode::MISDIRECTED_REQUEST, "open the inbox under the address that `angarium dev` printed\n").into_response()
 }
 
+/// What the sender is to be answered: `?status=503`.
 #[derive(Debug, Deserialize)]
-struct Wish {
+pub(crate) struct Wish {
     status: Option<u16>,
+}
+
+impl Wish {
+    /// The status, or what is wrong with it.
+    pub(crate) fn status(&self) -> Result<StatusCode, &'static str> {
+        let status = StatusCode::from_u16(self.status.unwrap_or(StatusCode::NO_CONTENT.as_u16()));
+        status.ok().filter(|status| status.as_u16() >= 200).ok_or("`status` is a number from 200 to 999\n")
+    }
 }
 
 async fn receive(
@@ -100,9 +118,9 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let status = match StatusCode::from_u16(wish.status.unwrap_or(StatusCode::NO_CONTENT.as_u16())) {
-        Ok(status) if status.as_u16() >= 200 => status,
-        _ => return (StatusCode::BAD_REQUEST, "`status` is a number from 200 to 999\n").into_response(),
+    let status = match wish.status() {
+        Ok(status) => status,
+        Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
     };
     let Some(inbox) = &server.inbox else { return StatusCode::NOT_FOUND.into_response() };
     let verified = verify::is_signed(&server.state, &headers, &uri, &body).await;
@@ -115,7 +133,14 @@ async fn receive(
 }
 
 impl Received {
-    fn new(now: Timestamp, uri: &Uri, headers: &HeaderMap, body: &[u8], verified: bool, status: StatusCode) -> Self {
+    pub(crate) fn new(
+        now: Timestamp,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+        verified: bool,
+        status: StatusCode,
+    ) -> Self {
         let text = |value: &HeaderValue| cut(&String::from_utf8_lossy(value.as_bytes()), HEADER_BYTES_MAX);
         let header = |name: &str| headers.get(name).map(text);
         Self {
@@ -137,7 +162,17 @@ fn cut(text: &str, bytes_max: usize) -> String {
 }
 
 async fn list(State(server): State<Arc<Server>>) -> Response {
-    let kept = server.inbox.as_ref().map(Inbox::list).unwrap_or_default();
+    server.inbox.as_ref().map_or_else(|| StatusCode::NOT_FOUND.into_response(), show_as_json)
+}
+
+async fn show(State(server): State<Arc<Server>>) -> Response {
+    let advice = "Run the example in the <a href=\"/playground/\">playground</a>.";
+    server.inbox.as_ref().map_or_else(|| StatusCode::NOT_FOUND.into_response(), |inbox| show_as_page(inbox, advice))
+}
+
+/// What is kept, for programs.
+pub(crate) fn show_as_json(inbox: &Inbox) -> Response {
+    let kept = inbox.list();
     let kept: Vec<&Received> = kept.iter().map(AsRef::as_ref).collect();
     match serde_json::to_string(&kept) {
         Ok(text) => ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], text).into_response(),
@@ -145,14 +180,14 @@ async fn list(State(server): State<Arc<Server>>) -> Response {
     }
 }
 
-async fn show(State(server): State<Arc<Server>>) -> Response {
-    let kept = server.inbox.as_ref().map(Inbox::list).unwrap_or_default();
+/// What is kept, for people. While that is nothing, `advice` says in HTML what to do about it.
+pub(crate) fn show_as_page(inbox: &Inbox, advice: &str) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
     ];
-    (headers, page::render(&kept)).into_response()
+    (headers, page::render(&inbox.list(), advice)).into_response()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use angarium_entity::api_key::ApiKeySecret;
 use angarium_entity::sealer::Sealer;
 
-const ADMIN_KEY: &str = "ANGARIUM_ADMIN_KEY";
-const ENCRYPTION_KEY: &str = "ANGARIUM_ENCRYPTION_KEY";
+use crate::config::setting::{ADMIN_KEY, ENCRYPTION_KEY, Setting};
+
 /// Not a setting: the key of the workspace, for calls.
 const API_KEY: &str = "API_KEY";
 
@@ -79,20 +79,17 @@ impl Keys {
     }
 
     /// The settings that they stand for.
-    pub fn settings(&self) -> [(String, String); 2] {
-        [
-            (ADMIN_KEY.to_owned(), self.admin_key.reveal().to_owned()),
-            (ENCRYPTION_KEY.to_owned(), self.encryption_key.clone()),
-        ]
+    pub fn settings(&self) -> [(&'static Setting, String); 2] {
+        [(&ADMIN_KEY, self.admin_key.reveal().to_owned()), (&ENCRYPTION_KEY, self.encryption_key.clone())]
     }
 
     fn parse(path: &Path, text: &str) -> Option<Self> {
         let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let encryption_key = value(ENCRYPTION_KEY)?.to_owned();
+        let encryption_key = value(ENCRYPTION_KEY.name)?.to_owned();
         Sealer::from_base64(&encryption_key).ok()?;
         Some(Self {
             path: path.to_owned(),
-            admin_key: ApiKeySecret::parse(value(ADMIN_KEY)?)?,
+            admin_key: ApiKeySecret::parse(value(ADMIN_KEY.name)?)?,
             api_key: ApiKeySecret::parse(value(API_KEY)?)?,
             encryption_key,
         })
@@ -101,8 +98,8 @@ impl Keys {
     /// Writes a whole file or none: half of one would cost the secrets of the database.
     fn store(&self) -> io::Result<()> {
         let mut text = String::from("# Keys of the development database beside this file. Made by `angarium dev`.\n");
-        for (name, value) in self.settings() {
-            writeln!(text, "{name}={value}").expect("a String takes every write");
+        for (setting, value) in self.settings() {
+            writeln!(text, "{}={value}", setting.name).expect("a String takes every write");
         }
         writeln!(text, "{API_KEY}={}", self.api_key.reveal()).expect("a String takes every write");
         let draft = self.path.with_extension("keys.draft");

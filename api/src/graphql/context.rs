@@ -1,7 +1,7 @@
 //! What a resolver finds in its context: one [`Call`], put there by [`prepare`].
 
-use angarium_entity::WorkspaceId;
 use angarium_entity::api_key::Scope;
+use angarium_entity::{TraceContext, WorkspaceId};
 use async_graphql::{Context, Request};
 
 use super::error::RequestId;
@@ -14,12 +14,20 @@ pub(crate) struct Call {
     state: AppState,
     caller: Option<Caller>,
     loaders: Loaders,
+    trace: Option<TraceContext>,
 }
 
 /// Makes an operation ready to be executed. Every operation needs it, also those that share a WebSocket: nothing that
-/// was loaded for one may serve another. Without a caller only introspection and `serverInfo` answer.
-pub fn prepare(request: Request, state: &AppState, caller: Option<Caller>, request_id: String) -> Request {
-    let call = Call { state: state.clone(), caller, loaders: Loaders::new(state.clone()) };
+/// was loaded for one may serve another. Without a caller only introspection and `serverInfo` answer. What is published
+/// belongs into `trace`.
+pub fn prepare(
+    request: Request,
+    state: &AppState,
+    caller: Option<Caller>,
+    request_id: String,
+    trace: Option<TraceContext>,
+) -> Request {
+    let call = Call { state: state.clone(), caller, loaders: Loaders::new(state.clone()), trace };
     request.data(call).data(RequestId(request_id))
 }
 
@@ -35,6 +43,11 @@ pub(crate) trait CallContext<'a> {
     /// Who calls.
     fn caller(&self) -> Result<&'a Caller, AppError> {
         self.call()?.caller.as_ref().ok_or(AppError::Unauthenticated)
+    }
+
+    /// Where the operation stands in a trace.
+    fn trace(&self) -> Option<TraceContext> {
+        self.call().ok()?.trace.clone()
     }
 
     /// The workspace that the call acts on.

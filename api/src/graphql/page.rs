@@ -134,7 +134,7 @@ fn encode<E: Listed>(order: Ordering<E::Sort>, row: &E::Model) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn decode<E: Listed>(order: Ordering<E::Sort>, text: &str) -> Option<Key> {
+pub(crate) fn decode<E: Listed>(order: Ordering<E::Sort>, text: &str) -> Option<Key> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let json = bytes.strip_prefix(&[CURSOR_VERSION])?;
     let (of, value, id): (String, SortValue, Uuid) = serde_json::from_slice(json).ok()?;

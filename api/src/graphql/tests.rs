@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_dispatcher::{AddressGuard, Config, Dispatcher};
+use angarium_dispatcher::{AddressGuard, Config, Dispatcher, Tracer};
 use angarium_entity::api_key::{Scope, Scopes};
 use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, SystemClock, workspace};
@@ -43,8 +43,14 @@ impl Server {
             arbiters: 1,
             in_flight_max: 8,
             guard: AddressGuard::default(),
+            name_servers: Vec::new(),
             proxy: None,
             read_target: app::replay::read_target,
+            redis: None,
+            lease_ttl: angarium_dispatcher::config::LEASE_TTL,
+            sweeps_retries: true,
+            metrics: crate::metrics::Metrics::new().expect("no two have the same name").of_dispatcher(),
+            tracer: Tracer::off(),
         };
         let dispatcher =
             Dispatcher::start(config, db.clone(), sealer.clone(), clock.clone()).await.expect("the dispatcher starts");
@@ -57,6 +63,7 @@ impl Server {
             limits: Arc::clone(&limits),
             event_types: Arc::default(),
             known_keys: Arc::default(),
+            tracer: Tracer::off(),
             admin_key_hash: None,
             public_url: "http://localhost".into(),
         };
@@ -103,7 +110,7 @@ impl Server {
 
     fn request(&self, caller: Option<Caller>, query: &str, given: Value) -> Request {
         let Value::Object(given) = given else { panic!("variables are an object") };
-        prepare(Request::new(query).variables(variables(given)), &self.state, caller, "req_1".to_owned())
+        prepare(Request::new(query).variables(variables(given)), &self.state, caller, "req_1".to_owned(), None)
     }
 
     /// The answer as the client reads it.

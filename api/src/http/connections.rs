@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-use super::Stopping;
+use super::metrics::Peer;
+use super::{Served, Stopping};
 
 /// Most connections at once, without those that became a WebSocket; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -25,14 +25,17 @@ const HEADERS_TIME_MAX: Duration = Duration::from_secs(100);
 /// Wait after a connection could not be accepted, such as for want of a file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` to whoever connects, until the server stops. Requests that run then are still answered.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: Stopping) {
+/// Serves whoever connects, until the server stops. Requests that run then are still answered.
+pub(crate) async fn serve(listener: TcpListener, served: Served, stopping: Stopping) {
     let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = stopping.open();
     let accepting = async {
         while let Ok(permit) = limit.clone().acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, router.clone(), stopping.clone(), permit))),
+                Ok((stream, from)) => {
+                    let serving = serve_one(stream, Peer(from), served.clone(), stopping.clone(), permit);
+                    drop(tokio::spawn(serving));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -46,14 +49,15 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: Stopp
     }
 }
 
-async fn serve_one(stream: TcpStream, router: Router, stopping: Stopping, _permit: OwnedSemaphorePermit) {
+async fn serve_one(stream: TcpStream, peer: Peer, served: Served, stopping: Stopping, _permit: OwnedSemaphorePermit) {
     let mut open = stopping.open();
     // Answers are small and whole; waiting to fill a packet would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let router = served.router();
         async move { router.oneshot(request.map(Body::new)).await.map_err(|never: Infallible| never) }
     });
     let connection = http1::Builder::new()

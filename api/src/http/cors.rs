@@ -17,8 +17,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::Server;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("accept, angarium-workspace, authorization, content-type, x-api-key");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "accept, angarium-workspace, authorization, content-type, traceparent, tracestate, x-api-key",
+);
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate, x-request-id");
 /// Seconds for which a browser remembers a preflight's answer.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

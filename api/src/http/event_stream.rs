@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use angarium_dispatcher::Span;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
@@ -31,9 +32,10 @@ pub(super) fn answer(
     parameters: Parameters,
     (credentials, caller): (Credentials, Option<Caller>),
     id: RequestId,
+    span: Span,
 ) -> Response {
     let outcomes = match parameters.operation() {
-        Ok(operation) => run::stream(server.clone(), operation, caller, id),
+        Ok(operation) => run::stream(server.clone(), operation, caller, id, span),
         Err(refusal) => stream::once(std::future::ready(Err(refusal))).boxed(),
     };
     let end = async move {

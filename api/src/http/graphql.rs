@@ -10,23 +10,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use angarium_dispatcher::Span;
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE};
 use axum::http::request::Parts;
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 
 use super::accept::{Accept, Media};
 use super::answer::{self, Kind, Refusal};
 use super::operation::Parameters;
-use super::{RequestId, Server, event_stream, run, to_playground, websocket};
+use super::{RequestId, Server, event_stream, run, to_playground, trace, websocket};
 use crate::Caller;
 use crate::authenticate::Credentials;
 
+/// What this is called in traces.
+const ROUTE: &str = "/graphql";
 /// Longest wait for the whole body of a request.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// What is read of a body beyond its limit. A client that is still sending when the connection closes never sees why.
@@ -47,23 +50,31 @@ pub(super) async fn handle(
     if parts.method == Method::GET && accept.prefers_html() {
         return to_playground();
     }
-    if parts.method == Method::POST && accept.prefers_events() {
-        return match read(&server, &parts, body, &id).await {
-            Ok((parameters, from)) => event_stream::answer(server, parameters, from, id),
+    let from = trace::of_caller(&parts.headers);
+    let mut span = server.state.tracer.request(parts.method.as_str(), ROUTE, from, &id.0);
+    let response = if parts.method == Method::POST && accept.prefers_events() {
+        match read(&server, &parts, body, &id).await {
+            Ok((parameters, from)) => {
+                // Its head goes out now; a query or a mutation ends the span when it has been executed.
+                span.answered(StatusCode::OK.as_u16());
+                return event_stream::answer(server, parameters, from, id, span);
+            }
             Err(refusal) => refusal.into_response(accept.json().unwrap_or_default()),
-        };
-    }
-    let Some(media) = accept.json() else {
+        }
+    } else if let Some(media) = accept.json() {
+        match answer_json(&server, &parts, body, &id, &mut span).await {
+            Ok(executed) => answer::executed(executed, media),
+            Err(refusal) => refusal.into_response(media),
+        }
+    } else {
         let message = "answers are `application/graphql-response+json`, `application/json` or `text/event-stream`";
-        return Refusal::new(Kind::NotAcceptable, "BAD_USER_INPUT", message).into_response(Media::default());
+        Refusal::new(Kind::NotAcceptable, "BAD_USER_INPUT", message).into_response(Media::default())
     };
-    match answer_json(&server, &parts, body, &id).await {
-        Ok(executed) => answer::executed(executed, media),
-        Err(refusal) => refusal.into_response(media),
-    }
+    span.answered(response.status().as_u16());
+    response
 }
 
-async fn answer_json(server: &Server, parts: &Parts, body: Body, id: &RequestId) -> run::Outcome {
+async fn answer_json(server: &Server, parts: &Parts, body: Body, id: &RequestId, span: &mut Span) -> run::Outcome {
     let (parameters, (_, caller)) = read(server, parts, body, id).await?;
     let operation = parameters.operation()?;
     match operation.ty {
@@ -76,7 +87,7 @@ async fn answer_json(server: &Server, parts: &Parts, body: Body, id: &RequestId)
             "BAD_USER_INPUT",
             "send subscriptions over a WebSocket (graphql-transport-ws), or by POST with `Accept: text/event-stream`",
         )),
-        OperationType::Query | OperationType::Mutation => run::once(server, operation.request, caller, id).await,
+        OperationType::Query | OperationType::Mutation => run::once(server, operation, caller, id, span).await,
     }
 }
 

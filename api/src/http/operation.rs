@@ -35,6 +35,8 @@ pub(super) struct Parameters {
 pub(super) struct Operation {
     pub(super) request: Request,
     pub(super) ty: OperationType,
+    /// Its name in the document, if it has one.
+    pub(super) name: Option<Name>,
 }
 
 impl Parameters {
@@ -82,7 +84,9 @@ impl Parameters {
         if let Err(too_large) = expansion::check(document) {
             return Err(Refusal::document(ServerError::new(too_large.to_string(), None), "GRAPHQL_VALIDATION_FAILED"));
         }
-        let ty = match selected(&document.operations, name.as_deref()) {
+        let selected = selected(&document.operations, name.as_deref());
+        let name = selected.and_then(|(name, _)| name).cloned();
+        let ty = match selected.map(|(_, operation)| operation) {
             Some(operation) if operation.node.ty == OperationType::Subscription => {
                 check_single_root(document, operation)?;
                 OperationType::Subscription
@@ -91,7 +95,7 @@ impl Parameters {
             // None is selected; the execution says so.
             None => OperationType::Query,
         };
-        Ok(Operation { request, ty })
+        Ok(Operation { request, ty, name })
     }
 }
 
@@ -107,13 +111,17 @@ fn object(name: &str, text: &str) -> Result<Option<Map<String, Value>>, Refusal>
 }
 
 /// The operation that the execution is going to select: see `prepare_request` in async-graphql.
-fn selected<'a>(operations: &'a DocumentOperations, name: Option<&str>) -> Option<&'a Positioned<OperationDefinition>> {
-    match (operations, name) {
-        (DocumentOperations::Single(operation), None) => Some(operation),
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
-        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => operations.values().next(),
+fn selected<'a>(
+    operations: &'a DocumentOperations,
+    name: Option<&str>,
+) -> Option<(Option<&'a Name>, &'a Positioned<OperationDefinition>)> {
+    let (name, operation) = match (operations, name) {
+        (DocumentOperations::Single(operation), None) => return Some((None, operation)),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get_key_value(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => operations.iter().next(),
         _ => None,
-    }
+    }?;
+    Some((Some(name), operation))
 }
 
 /// A subscription has one root field (GraphQL, section 5.2.3.1); async-graphql would merge the streams of several.

@@ -63,6 +63,7 @@ pub(super) async fn accept(server: Arc<Server>, mut parts: Parts) -> Response {
         let message = format!("offer the sub-protocol `{PROTOCOL}`");
         return Refusal::new(Kind::Malformed, "BAD_USER_INPUT", message).into_response(super::accept::Media::Json);
     }
+    let counted = server.metrics.socket();
     let Ok(permit) = server.sockets.clone().try_acquire_owned() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
@@ -72,7 +73,7 @@ pub(super) async fn accept(server: Arc<Server>, mut parts: Parts) -> Response {
         .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(async move |socket| {
             serve(server, socket, credentials).await;
-            drop(permit);
+            drop((permit, counted));
         })
 }
 

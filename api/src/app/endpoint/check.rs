@@ -216,7 +216,7 @@ pub(super) fn check_secret(
         Ok(secret) => Some(Some(secret)),
         Err(error) => {
             let code = match error {
-                SecretError::TooShort => ErrorCode::SecretWeak,
+                SecretError::TooShort | SecretError::TooSimple => ErrorCode::SecretWeak,
                 SecretError::TooLong => ErrorCode::TooLong,
                 SecretError::Missing => ErrorCode::Blank,
                 SecretError::NotBase64 | SecretError::NotPrivateKey | SecretError::Control | SecretError::NotSigned => {

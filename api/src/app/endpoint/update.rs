@@ -99,9 +99,7 @@ pub async fn update(
     caller.require(Scope::WebhookSubscribe)?;
     let transaction = state.db.begin().await?;
     let before = take(&transaction, Reach::of(caller)?, id).await??;
-    if expected_version.is_some_and(|expected| expected != before.version) {
-        return Err(conflict(ErrorCode::Conflict, before.version).into());
-    }
+    expect_version(expected_version, before.version, ErrorCode::Conflict)?;
     let mut problems = Problems::default();
     let rules = rules_of(&transaction, before.workspace_id).await?;
     let checked = patch.check(state, &rules, before, &Path::argument("input"), &mut problems);
@@ -122,10 +120,13 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Somebody else was first.
-pub(in crate::app) fn conflict<C>(code: C, version: i32) -> Problem<C> {
-    let message = format!("is not the present version, which is {version}; read it again");
-    Problem { code, message, field: Path::argument("expectedVersion") }
+/// Refuses a change of another version than the present one: somebody else was first.
+pub(in crate::app) fn expect_version<C>(expected: Option<i32>, present: i32, code: C) -> Result<(), Problem<C>> {
+    if expected.is_none_or(|expected| expected == present) {
+        return Ok(());
+    }
+    let message = format!("is not the present version, which is {present}; read it again");
+    Err(Problem { code, message, field: Path::argument("expectedVersion") })
 }
 
 impl Patch {

@@ -86,6 +86,8 @@ pub async fn preview(state: &AppState, caller: &Caller, draft: PreviewDraft) -> 
         test: true,
         created_at: now,
         sealed: None,
+        trace_parent: None,
+        trace_state: None,
     };
     let verdict = match filter {
         Some(filter) => ask(filter, &event).await?,

@@ -7,7 +7,7 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::event::PAYLOAD_BYTES_MAX;
 use angarium_entity::event_type::{is_reserved, reserved};
 use angarium_entity::subscription::event_filter::Pattern;
-use angarium_entity::{SubscriptionId, delivery, event, subscription};
+use angarium_entity::{SubscriptionId, TraceContext, delivery, event, subscription};
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
 
 use super::ErrorCode;
@@ -26,6 +26,7 @@ pub async fn send_test(
     id: &str,
     event_type: Option<String>,
     payload: Option<String>,
+    trace: Option<TraceContext>,
 ) -> Result<(event::Model, delivery::Model), Refusal<ErrorCode>> {
     caller.require(Scope::WebhookSubscribe)?;
     let refused = |code, message: &str, field: &str| {
@@ -73,13 +74,16 @@ pub async fn send_test(
         event_type::tell(ErrorCode::PayloadInvalid, &Path::argument("payload"), violations, &mut problems);
         problems.unless_any(Some(())).map_err(Refusal::Problems)?;
     }
+    let mut span = state.tracer.publish(trace);
     let test = NewTest {
         workspace_id: row.workspace_id,
         subscription_id: row.id,
         endpoint_id: row.endpoint_id,
         event_type: found.name,
         payload,
+        trace: span.context(),
     };
     let (event, delivery) = state.dispatcher.test(test).await.map_err(events::unpublished)?;
+    span.published(&event, false);
     Ok((Arc::unwrap_or_clone(event), delivery))
 }

@@ -90,9 +90,7 @@ pub async fn update(
     caller.require(Scope::WebhookSubscribe)?;
     let transaction = state.db.begin().await?;
     let before = take(&transaction, Reach::of(caller)?, id).await??;
-    if expected_version.is_some_and(|expected| expected != before.version) {
-        return Err(endpoint_update::conflict(ErrorCode::Conflict, before.version).into());
-    }
+    endpoint_update::expect_version(expected_version, before.version, ErrorCode::Conflict)?;
     let rules = rules_of(&transaction, before.workspace_id).await?;
     let mut problems = Problems::default();
     let endpoint_field = Path::argument("input").at("endpoint");

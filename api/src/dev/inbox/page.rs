@@ -26,13 +26,12 @@ const HEAD: &str = r#"<!doctype html>
 <body>
 <h1>Inbox</h1>
 "#;
-const EMPTY: &str = "<p>Nothing has arrived yet. Run the example in the <a href=\"/playground/\">playground</a>.</p>\n";
 
-/// Everything that is kept, the newest first.
-pub(super) fn render(kept: &[Arc<Received>]) -> String {
+/// Everything that is kept, the newest first. While there is nothing, `advice` says in HTML what to do about it.
+pub(super) fn render(kept: &[Arc<Received>], advice: &str) -> String {
     let mut page = String::from(HEAD);
     if kept.is_empty() {
-        page.push_str(EMPTY);
+        writeln!(page, "<p>Nothing has arrived yet. {advice}</p>").expect("a String takes every write");
     }
     for received in kept {
         article(&mut page, received).expect("a String takes every write");
@@ -99,8 +98,8 @@ mod tests {
             body: evil.to_owned(),
             headers: vec![],
         };
-        let page = render(&[Arc::new(received)]);
+        let page = render(&[Arc::new(received)], "");
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(&#39;x&#39;)"), "{page}");
-        assert!(render(&[]).contains("Nothing has arrived"));
+        assert!(render(&[], "Wait.").contains("Nothing has arrived yet. Wait."));
     }
 }

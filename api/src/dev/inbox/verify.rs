@@ -49,9 +49,9 @@ async fn secrets(state: &AppState, url: &str) -> Result<Vec<signing_secret::Mode
 }
 
 /// A request that may be signed.
-struct Signed<'a> {
-    headers: &'a HeaderMap,
-    body: &'a [u8],
+pub(crate) struct Signed<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
 }
 
 impl Signed<'_> {
@@ -60,7 +60,7 @@ impl Signed<'_> {
     }
 
     /// Whether one of its signatures is of `secret`. Its age does not matter: the inbox is there to look at.
-    fn is_by(&self, secret: &SigningSecret, public_key: Option<&str>) -> bool {
+    pub(crate) fn is_by(&self, secret: &SigningSecret, public_key: Option<&str>) -> bool {
         let is_mac = |content: &[u8], mac: &[u8]| {
             let mut own = Hmac::<Sha256>::new_from_slice(&secret.key()).expect("HMAC takes keys of any length");
             own.update(content);

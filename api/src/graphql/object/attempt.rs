@@ -102,6 +102,7 @@ impl DeliveryAttempt {
             started_at: self.0.started_at,
             scheme: revision.signature_scheme,
             signature: self.0.signature.clone(),
+            trace_parent: self.0.trace_parent.clone(),
             is_callers: false,
         })
     }
@@ -155,6 +156,7 @@ pub(crate) struct WebhookRequest {
     started_at: Timestamp,
     scheme: SignatureScheme,
     signature: Option<String>,
+    trace_parent: Option<String>,
     /// Whether the event is of the caller's own making.
     is_callers: bool,
 }
@@ -171,6 +173,7 @@ impl From<Preview> for WebhookRequest {
             scheme: endpoint.signature_scheme,
             event,
             signature,
+            trace_parent: None,
             is_callers: true,
         }
     }
@@ -216,6 +219,8 @@ impl WebhookRequest {
             started_at: self.started_at,
             scheme: self.scheme,
             signature: self.signature.as_deref(),
+            trace_parent: self.trace_parent.as_deref(),
+            trace_state: self.event.trace_state.as_deref(),
         };
         Ok(head.headers().into_iter().map(HttpHeader::from).collect())
     }

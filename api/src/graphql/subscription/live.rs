@@ -175,68 +175,68 @@ impl ReplayUpdate {
     }
 }
 
-/// A message of `webhookEndpointUpdated`.
-pub(crate) struct WebhookEndpointUpdate(pub(super) Message<endpoint::Model>);
+/// A message about a row that stays when it is deleted, as long as its stream may have to tell of that.
+macro_rules! row_update {
+    ($about:tt, $name:ident, $module:ident, $object:ident, $field:ident, $described:tt,
+     $deleted_id:ident, $deleted:tt) => {
+        #[doc = $about]
+        pub(crate) struct $name(pub(super) Message<$module::Model>);
 
-/// A live message about an endpoint.
-#[Object]
-impl WebhookEndpointUpdate {
-    /// See LiveUpdate.
-    pub(crate) async fn cursor(&self) -> &str {
-        &self.0.cursor
-    }
+        impl $name {
+            /// Its row, if that is deleted or is not.
+            fn row(&self, is_deleted: bool) -> Option<&$module::Model> {
+                self.0.item.as_ref().filter(|row| row.deleted_at.is_some() == is_deleted)
+            }
+        }
 
-    /// Set when the endpoint was deleted.
-    async fn deleted_webhook_endpoint_id(&self) -> Option<ID> {
-        let row = self.0.item.as_ref().filter(|row| row.deleted_at.is_some())?;
-        Some(node::id(&row.id))
-    }
+        #[doc = $about]
+        #[Object]
+        impl $name {
+            /// See LiveUpdate.
+            pub(crate) async fn cursor(&self) -> &str {
+                &self.0.cursor
+            }
 
-    /// See LiveUpdate.
-    pub(crate) async fn kind(&self) -> LiveUpdateKind {
-        self.0.kind.into()
-    }
+            #[doc = $deleted]
+            async fn $deleted_id(&self) -> Option<ID> {
+                self.row(true).map(|row| node::id(&row.id))
+            }
 
-    /// See LiveUpdate.
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.0.at.into()
-    }
+            /// See LiveUpdate.
+            pub(crate) async fn kind(&self) -> LiveUpdateKind {
+                self.0.kind.into()
+            }
 
-    /// The endpoint after the change; null when deleted or CAUGHT_UP.
-    async fn webhook_endpoint(&self) -> Option<WebhookEndpoint> {
-        self.0.item.clone().filter(|row| row.deleted_at.is_none()).map(Into::into)
-    }
+            /// See LiveUpdate.
+            pub(crate) async fn occurred_at(&self) -> DateTime {
+                self.0.at.into()
+            }
+
+            #[doc = $described]
+            async fn $field(&self) -> Option<$object> {
+                self.row(false).cloned().map(Into::into)
+            }
+        }
+    };
 }
 
-/// A message of `webhookSubscriptionUpdated`.
-pub(crate) struct WebhookSubscriptionUpdate(pub(super) Message<subscription::Model>);
-
-/// A live message about a webhook subscription.
-#[Object]
-impl WebhookSubscriptionUpdate {
-    /// See LiveUpdate.
-    pub(crate) async fn cursor(&self) -> &str {
-        &self.0.cursor
-    }
-
-    /// Set when the subscription was deleted.
-    async fn deleted_webhook_subscription_id(&self) -> Option<ID> {
-        let row = self.0.item.as_ref().filter(|row| row.deleted_at.is_some())?;
-        Some(node::id(&row.id))
-    }
-
-    /// See LiveUpdate.
-    pub(crate) async fn kind(&self) -> LiveUpdateKind {
-        self.0.kind.into()
-    }
-
-    /// See LiveUpdate.
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.0.at.into()
-    }
-
-    /// The subscription after the change; null when deleted or CAUGHT_UP.
-    async fn webhook_subscription(&self) -> Option<WebhookSubscription> {
-        self.0.item.clone().filter(|row| row.deleted_at.is_none()).map(Into::into)
-    }
-}
+row_update!(
+    "A live message about an endpoint.",
+    WebhookEndpointUpdate,
+    endpoint,
+    WebhookEndpoint,
+    webhook_endpoint,
+    "The endpoint after the change; null when deleted or CAUGHT_UP.",
+    deleted_webhook_endpoint_id,
+    "Set when the endpoint was deleted."
+);
+row_update!(
+    "A live message about a webhook subscription.",
+    WebhookSubscriptionUpdate,
+    subscription,
+    WebhookSubscription,
+    webhook_subscription,
+    "The subscription after the change; null when deleted or CAUGHT_UP.",
+    deleted_webhook_subscription_id,
+    "Set when the subscription was deleted."
+);

@@ -134,7 +134,8 @@ impl Session {
             Err(refusal) => return Ok(Some(Outgoing::refusal(&id, &refusal).into_message())),
         };
         let request_id = RequestId::fresh(&self.server);
-        let outcomes = run::stream(self.server.clone(), operation, caller.as_deref().cloned(), request_id);
+        let span = self.server.state.tracer.operation(&request_id.0);
+        let outcomes = run::stream(self.server.clone(), operation, caller.as_deref().cloned(), request_id, span);
         let (of_outcome, of_end) = (id.clone(), id.clone());
         let steps = outcomes
             .map(move |outcome| Step { id: of_outcome.clone(), outcome: Some(outcome) })

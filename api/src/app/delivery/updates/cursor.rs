@@ -107,6 +107,19 @@ impl Cursor {
     }
 }
 
+/// Reads a cursor that says `content`, with the right sum.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(content: &[u8]) {
+    let workspace = WorkspaceId(Uuid::nil());
+    let [code, ..] = content else { return };
+    let mut bytes = [&[VERSION, *code], &content[1..]].concat();
+    bytes.extend(sum(workspace, &bytes));
+    let Some(cursor) = Cursor::read(&URL_SAFE_NO_PAD.encode(bytes), workspace, *code) else { return };
+    let again = Cursor::read(&cursor.print(workspace, *code), workspace, *code).expect("it was just printed");
+    assert_eq!((again.at, again.snapshot), (cursor.at, cursor.snapshot));
+    assert_eq!(again.place.end, cursor.place.end);
+}
+
 fn sum(workspace: WorkspaceId, bytes: &[u8]) -> [u8; SUM_LEN] {
     let hash = Sha256::new().chain_update(workspace.uuid().as_bytes()).chain_update(bytes).finalize();
     std::array::from_fn(|place| hash[place])

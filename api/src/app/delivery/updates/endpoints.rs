@@ -6,7 +6,7 @@ use angarium_entity::endpoint::{self, Column, Entity};
 use angarium_entity::{Timestamp, WorkspaceId};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 
-use super::standing::{behind, failed, last_of, placed};
+use super::standing::{self, last_of};
 use super::{Entry, Progress, Subject};
 use crate::AppState;
 use crate::app::AppError;
@@ -36,13 +36,8 @@ impl Subject for Endpoints {
             Change::Endpoint(change) => Some(change.endpoint_id),
             _ => None,
         });
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
         let all = Entity::find().filter(Column::WorkspaceId.eq(workspace));
-        let select = self.0.on(all, state.db.backend(), workspace).map_err(failed)?;
-        let rows = select.filter(Column::Id.is_in(places.keys().copied())).all(state.db.read()).await?;
-        Ok(placed(rows, |row| places.get(&row.id).copied()))
+        standing::load(state, self.0.on(all, state.db.backend(), workspace), places).await
     }
 
     async fn existing(
@@ -52,12 +47,6 @@ impl Subject for Endpoints {
         progress: &Progress,
         limit: usize,
     ) -> Result<Vec<(Progress, Timestamp, endpoint::Model)>, AppError> {
-        let select = self.0.select(state.db.backend(), workspace)?;
-        let rows = behind(select, Column::CreatedAt, Column::Id, progress, limit).all(state.db.read()).await?;
-        let told = rows.into_iter().map(|row| {
-            let progress = Progress { step: 0, last: Some((row.created_at, row.id.uuid())) };
-            (progress, row.updated_at, row)
-        });
-        Ok(told.collect())
+        standing::existing(state, self.0.select(state.db.backend(), workspace)?, progress, limit).await
     }
 }

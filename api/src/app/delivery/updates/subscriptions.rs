@@ -10,7 +10,7 @@ use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
-use super::standing::{behind, failed, last_of, placed};
+use super::standing::{self, failed, last_of};
 use super::{Entry, Progress, Subject};
 use crate::AppState;
 use crate::app::AppError;
@@ -40,13 +40,8 @@ impl Subject for Subscriptions {
             Change::Subscription(change) => Some(change.subscription_id),
             _ => None,
         });
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
         let all = Entity::find().filter(Column::WorkspaceId.eq(workspace));
-        let select = self.0.on(all, state, workspace).map_err(failed)?;
-        let rows = select.filter(Column::Id.is_in(places.keys().copied())).all(state.db.read()).await?;
-        Ok(placed(rows, |row| places.get(&row.id).copied()))
+        standing::load(state, self.0.on(all, state, workspace), places).await
     }
 
     fn is_wide(&self, entry: &Entry) -> bool {
@@ -77,13 +72,7 @@ impl Subject for Subscriptions {
         progress: &Progress,
         limit: usize,
     ) -> Result<Vec<(Progress, Timestamp, subscription::Model)>, AppError> {
-        let select = self.0.select(state, workspace)?;
-        let rows = behind(select, Column::CreatedAt, Column::Id, progress, limit).all(state.db.read()).await?;
-        let told = rows.into_iter().map(|row| {
-            let progress = Progress { step: 0, last: Some((row.created_at, row.id.uuid())) };
-            (progress, row.updated_at, row)
-        });
-        Ok(told.collect())
+        standing::existing(state, self.0.select(state, workspace)?, progress, limit).await
     }
 }
 

@@ -42,6 +42,7 @@ impl From<EventPublishInput> for Draft {
             occurred_at: input.occurred_at.map(|at| at.0),
             idempotency_key: input.idempotency_key,
             workspace: input.workspace.map(Into::into),
+            trace: None,
         }
     }
 }
@@ -85,8 +86,9 @@ impl EventPublish {
     ) -> Option<Result<EventPublishPayload>> {
         Some(
             async {
+                let draft = Draft { trace: ctx.trace(), ..input.into() };
                 payload(
-                    publish(ctx.app()?, ctx.caller()?, input.into()).await,
+                    publish(ctx.app()?, ctx.caller()?, draft).await,
                     EventPublishPayload::from,
                     EventPublishPayload::refused,
                 )

@@ -3,7 +3,7 @@
 use async_graphql::{Context, Object, Result, SimpleObject};
 
 use super::publish::{EventPublishInput, EventPublishPayload};
-use crate::app::event::{Outcome, publish_batch};
+use crate::app::event::{Draft, Outcome, publish_batch};
 use crate::graphql::context::CallContext as _;
 use crate::graphql::mutation::payload;
 use crate::graphql::object::user_error::EventUserError;
@@ -38,7 +38,7 @@ impl EventPublishBatch {
         ctx: &Context<'_>,
         #[graphql(desc = "The events to publish.")] inputs: Vec<EventPublishInput>,
     ) -> Option<Result<EventPublishBatchPayload>> {
-        let drafts = inputs.into_iter().map(Into::into).collect();
+        let drafts = inputs.into_iter().map(|input| Draft { trace: ctx.trace(), ..input.into() }).collect();
         Some(
             async {
                 payload(

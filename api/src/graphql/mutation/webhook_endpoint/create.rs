@@ -15,7 +15,8 @@ use crate::graphql::scalar::{Duration, Url};
 pub(crate) struct HttpHeaderInput {
     /// Header name; each at most once, and none that the server sets.
     name: String,
-    /// Mask the value whenever it is read, for everyone, and encrypt it at rest. A secret value that is kept stays secret.
+    /// Mask the value whenever it is read, for everyone, also where a receiver sends it back, and encrypt it at rest. A
+    /// secret value that is kept stays secret.
     #[graphql(default = false)]
     secret: bool,
     /// Header value: visible ASCII characters, spaces and tabs. Null keeps the stored value of that name in an update.

@@ -45,7 +45,7 @@ impl WebhookSubscriptionTest {
         Some(
             async {
                 self::payload(
-                    send_test(ctx.app()?, ctx.caller()?, &id, event_type, text).await,
+                    send_test(ctx.app()?, ctx.caller()?, &id, event_type, text, ctx.trace()).await,
                     |(event, delivery)| WebhookSubscriptionTestPayload {
                         delivery: Some(Delivery(delivery)),
                         event: Some(Event(event)),
