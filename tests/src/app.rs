@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use angarium_api::AppState;
 use angarium_api::config::Config;
-use angarium_api::server::{Grace, Server};
+use angarium_api::server::{Grace, Opening, Server};
 use angarium_entity::api_key::ApiKeySecret;
 use angarium_entity::clock::ManualClock;
 use angarium_entity::sealer::Sealer;
@@ -41,7 +41,7 @@ pub struct TestApp {
     pub workspace: String,
     statements: Statements,
     server: Option<Server>,
-    config: Config,
+    pub(crate) config: Config,
     directory: PathBuf,
 }
 
@@ -112,6 +112,11 @@ impl TestApp {
         self.server().state()
     }
 
+    /// Where the metrics are served, if they have a listener of their own.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.server().metrics_address()
+    }
+
     fn server(&self) -> &Server {
         self.server.as_ref().expect("the server runs unless it is being restarted")
     }
@@ -126,6 +131,17 @@ impl TestApp {
     /// A receiver that answers 204.
     pub async fn receiver(&self) -> Receiver {
         Receiver::start().await
+    }
+
+    /// Starts to stop, and goes on serving for `notice` of the app's clock.
+    pub fn leave(&mut self, notice: Duration) -> tokio::task::JoinHandle<()> {
+        let server = self.server.take().expect("it runs");
+        tokio::spawn(server.stop(Grace { notice, ..Grace::DEV }))
+    }
+
+    /// A server of the same settings that listens, and is not there yet.
+    pub async fn opening(&self) -> Opening {
+        Opening::listen(&self.config).await.expect("a free port")
     }
 
     /// Stops the server as a terminal does and starts another on the same database, at another port.
@@ -178,6 +194,12 @@ impl TestApp {
             (found.len() == count).then_some(found)
         };
         eventually(&format!("{count} deliveries in {status}"), ask).await
+    }
+
+    pub(crate) async fn stop_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop(Grace::SERVE).await;
+        }
     }
 
     /// Checks that nothing is left running, and stops.

@@ -12,10 +12,9 @@ pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let test = std::env::current_exe().expect("a test knows where it is");
-        let target = test.parent().and_then(Path::parent).expect("tests lie below the target folder");
-        let program = target.join("angarium");
-        assert!(program.exists(), "{} is missing: run `cargo build`", program.display());
-        program
+        // Programs lie beside it, and tests in a folder below.
+        let program = test.ancestors().skip(1).take(2).map(|folder| folder.join("angarium")).find(|path| path.exists());
+        program.unwrap_or_else(|| panic!("the program is missing beside {}: run `cargo build`", test.display()))
     })
 }
 
@@ -33,7 +32,20 @@ impl Process {
     /// # Panics
     /// When it ends before.
     pub fn start<S: AsRef<OsStr>>(directory: &Path, arguments: &[&str], settings: &[(&str, S)]) -> Self {
-        let mut command = Command::new(program());
+        Self::start_program(program(), directory, arguments, settings)
+    }
+
+    /// The same for another build of it.
+    ///
+    /// # Panics
+    /// When it ends before it serves.
+    pub fn start_program<S: AsRef<OsStr>>(
+        program: &Path,
+        directory: &Path,
+        arguments: &[&str],
+        settings: &[(&str, S)],
+    ) -> Self {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(directory)

@@ -98,9 +98,10 @@ struct Shared {
     running: Mutex<(usize, usize)>,
     arrived: Notify,
     gate: Mutex<Option<Arc<Semaphore>>>,
+    otherwise: Mutex<Option<u16>>,
 }
 
-/// A running receiver. Answers 204 once its script is used up.
+/// A running receiver. Answers 204 once its script is used up, unless it is told otherwise.
 #[derive(Debug)]
 pub struct Receiver {
     url: String,
@@ -130,6 +131,11 @@ impl Receiver {
     #[must_use]
     pub fn answer_statuses(self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.answer(statuses.into_iter().map(Answer::status))
+    }
+
+    /// What it answers from now on, once its script is used up.
+    pub fn answer_from_now_on(&self, status: u16) {
+        *self.shared.otherwise.lock().expect("no test panics here") = Some(status);
     }
 
     /// From now on requests hang until they are let go.
@@ -201,7 +207,8 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: St
     }
     shared.running.lock().expect("no test panics here").0 -= 1;
     let answer = shared.answers.lock().expect("no test panics here").pop_front();
-    let answer = answer.unwrap_or_else(|| Answer::status(204));
+    let otherwise = shared.otherwise.lock().expect("no test panics here").unwrap_or(204);
+    let answer = answer.unwrap_or_else(|| Answer::status(otherwise));
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         response = response.header(*name, value);

@@ -1,0 +1,187 @@
+//! What is broken, and how it is mended.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::cluster::{Cluster, Setup, wait_for};
+use super::evidence::{Hit, Injected};
+use super::link::{Link, Wire};
+
+/// What deliveries may take after a node was killed or frozen: the lease runs out, and another node reads the rows.
+const AFTER_NODE: Duration = Duration::from_secs(15);
+/// What they may take after the database was away.
+const AFTER_DATABASE: Duration = Duration::from_secs(15);
+/// What they may take after Redis has forgotten everything: the rows are looked through by then.
+const AFTER_REDIS: Duration = Duration::from_secs(30);
+/// What they may take after receivers were away: their circuits are open, for 30 s at first and twice as long then.
+const AFTER_RECEIVERS: Duration = Duration::from_secs(95);
+/// How long it may take nodes to notice that Redis is away.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+/// How long a node may take to end in order: as long as its slowest request.
+const ENDS_WITHIN: Duration = Duration::from_secs(75);
+/// A database that is away for longer takes the leases of all nodes with it.
+const LEASE: Duration = Duration::from_secs(9);
+
+/// Something to break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing but the endpoints' own manners.
+    None,
+    /// `kill -9` of a node, which is started again at once.
+    Kill,
+    /// SIGTERM of a node, which is started again when it has ended.
+    Terminate,
+    /// SIGSTOP of a node, and SIGCONT after a while.
+    Freeze(Duration),
+    /// PostgreSQL breaks everything off, and is started again.
+    RestartPostgres,
+    /// SIGSTOP of PostgreSQL, and SIGCONT after a while.
+    FreezePostgres(Duration),
+    /// `pg_terminate_backend` of every connection.
+    TerminateBackends,
+    /// The wire between a node and PostgreSQL, for a while.
+    PostgresWire(Wire, Duration),
+    /// `FLUSHALL`.
+    FlushRedis,
+    /// Redis ends without saving, and is started again after a while, empty.
+    RestartRedis(Duration),
+    /// The wire between a node and Redis, for a while.
+    RedisWire(Wire, Duration),
+    /// The wire between the nodes and all receivers, for a while.
+    ReceivingWire(Wire, Duration),
+}
+
+impl Fault {
+    /// Whether it can be done there.
+    pub fn fits(self, setup: Setup) -> bool {
+        match self {
+            Self::RestartPostgres | Self::FreezePostgres(_) | Self::TerminateBackends | Self::PostgresWire(..) => {
+                setup.has_postgres()
+            }
+            Self::FlushRedis | Self::RestartRedis(_) | Self::RedisWire(..) => setup.has_redis(),
+            _ => true,
+        }
+    }
+
+    /// Breaks it, at node `turn` where it is about nodes, and mends it.
+    pub async fn inject(self, cluster: &Cluster, turn: usize) -> Injected {
+        let turn = turn % cluster.nodes.len();
+        let node = &cluster.nodes[turn];
+        let from = cluster.clock.now();
+        let (what, hit, excuses_repeats, allowance) = match self {
+            Self::None => ("nothing".to_owned(), Hit::Nothing, false, Duration::ZERO),
+            Self::Kill => {
+                node.kill();
+                (format!("kill -9 of {}", node.name), Hit::BrokenOff, true, AFTER_NODE)
+            }
+            Self::Terminate => {
+                let starts = node.starts();
+                node.terminate();
+                wait_for(ENDS_WITHIN, async || node.starts() > starts).await;
+                cluster.all_up().await;
+                (format!("SIGTERM of {}", node.name), Hit::InFlight, false, AFTER_NODE)
+            }
+            Self::Freeze(time) => {
+                node.freeze();
+                tokio::time::sleep(time).await;
+                node.thaw();
+                (format!("SIGSTOP of {} for {time:?}", node.name), Hit::InFlight, true, AFTER_NODE)
+            }
+            Self::RestartPostgres => {
+                let services = cluster.services.as_ref().expect("there is a PostgreSQL");
+                tokio::task::block_in_place(|| {
+                    services.command("stop postgres");
+                    services.command("start postgres");
+                });
+                ("immediate restart of PostgreSQL".to_owned(), Hit::Publishes, false, AFTER_DATABASE)
+            }
+            Self::FreezePostgres(time) => {
+                let services = cluster.services.as_ref().expect("there is a PostgreSQL");
+                tokio::task::block_in_place(|| services.command("freeze postgres"));
+                tokio::time::sleep(time).await;
+                tokio::task::block_in_place(|| services.command("thaw postgres"));
+                (format!("SIGSTOP of PostgreSQL for {time:?}"), Hit::Publishes, time >= LEASE, AFTER_DATABASE)
+            }
+            Self::TerminateBackends => {
+                let count = terminate_backends(cluster.database()).await;
+                (format!("{count} backends terminated"), Hit::Counted(count), false, AFTER_DATABASE)
+            }
+            Self::PostgresWire(wire, time) => {
+                let count = disturb(&cluster.postgres[turn], wire, time).await;
+                let what = format!("{wire:?} wire between {} and PostgreSQL for {time:?}", node.name);
+                (what, Hit::Counted(count), time >= LEASE, AFTER_DATABASE)
+            }
+            Self::FlushRedis => {
+                flush(cluster).await;
+                ("FLUSHALL".to_owned(), Hit::Rebuilds, false, AFTER_REDIS)
+            }
+            Self::RestartRedis(time) => {
+                let services = cluster.services.as_ref().expect("there is a Redis");
+                let before = outages(cluster);
+                tokio::task::block_in_place(|| services.command("stop redis"));
+                tokio::time::sleep(time).await;
+                tokio::task::block_in_place(|| services.command("start redis"));
+                // Whoever was away for a moment only is noticed by what it has forgotten; and for longer, nothing may have
+                // been waiting any more that was to be rebuilt.
+                let hit = if time.is_zero() {
+                    Hit::Rebuilds
+                } else {
+                    wait_for(NOTICED_WITHIN, async || outages(cluster) > before).await;
+                    Hit::Counted(outages(cluster) - before)
+                };
+                (format!("Redis down for {time:?}, and empty then"), hit, false, AFTER_REDIS)
+            }
+            Self::RedisWire(wire, time) => {
+                let count = disturb(&cluster.redis[turn], wire, time).await;
+                let what = format!("{wire:?} wire between {} and Redis for {time:?}", node.name);
+                (what, Hit::Counted(count), false, AFTER_REDIS)
+            }
+            Self::ReceivingWire(wire, time) => {
+                let count = disturb(&cluster.receiving, wire, time).await;
+                let allowance = if matches!(wire, Wire::Slow(_)) { AFTER_NODE } else { AFTER_RECEIVERS };
+                (format!("{wire:?} wire to the receivers for {time:?}"), Hit::Counted(count), true, allowance)
+            }
+        };
+        let to = match self {
+            // It takes effect at once, whatever follows.
+            Self::Kill | Self::TerminateBackends | Self::FlushRedis => from + 1,
+            _ => cluster.clock.now(),
+        };
+        Injected { what, from, to, hit, excuses_repeats, allowance }
+    }
+}
+
+/// Disturbs a wire for a while; how many connections it carried.
+async fn disturb(link: &Link, wire: Wire, time: Duration) -> usize {
+    let count = link.connections();
+    link.set(wire);
+    tokio::time::sleep(time).await;
+    link.set(Wire::Whole);
+    count
+}
+
+async fn terminate_backends(url: &str) -> usize {
+    let db = sea_orm::Database::connect(url).await.expect("PostgreSQL is there");
+    let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'angarium%'";
+    let ended = db.query_all_raw(Statement::from_string(DbBackend::Postgres, all)).await.expect("it may end them");
+    db.close().await.expect("it closes");
+    ended.len()
+}
+
+async fn flush(cluster: &Cluster) {
+    let services = cluster.services.as_ref().expect("there is a Redis");
+    let address = super::cluster::address_of(&services.redis_url);
+    let mut stream = TcpStream::connect(address).await.expect("Redis is there");
+    stream.write_all(b"FLUSHALL\r\n").await.expect("it listens");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.expect("it answers");
+    assert_eq!(&answer, b"+OK\r\n");
+}
+
+/// How often a node has said that Redis does not answer.
+fn outages(cluster: &Cluster) -> usize {
+    cluster.nodes.iter().map(|node| node.logged().matches("Redis does not answer").count()).sum()
+}

@@ -1,0 +1,140 @@
+//! A name server that answers what a test tells it to.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+/// What is answered to the question for the addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// These, of which nobody may remember any.
+    Addresses(Vec<IpAddr>),
+    /// Another name, and what that one answers.
+    Alias(&'static str),
+    /// Only this code.
+    Code(ResponseCode),
+    /// Nothing.
+    Silence,
+}
+
+impl Reply {
+    /// These addresses.
+    ///
+    /// # Panics
+    /// When one is none.
+    pub fn addresses<const N: usize>(texts: [&str; N]) -> Self {
+        Self::Addresses(texts.iter().map(|text| text.parse().expect("an address")).collect())
+    }
+}
+
+/// Replies by name, in order; the last one is given again and again.
+type Script = HashMap<Name, Vec<Reply>>;
+
+/// A running name server. What is not in its script does not exist.
+#[derive(Debug)]
+pub struct NameServer {
+    address: String,
+    script: Arc<Mutex<Script>>,
+    asked: Arc<Mutex<Vec<String>>>,
+    server: JoinHandle<()>,
+}
+
+impl NameServer {
+    /// Starts one on a free port of UDP.
+    pub async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("an address").to_string();
+        let (script, asked): (Arc<Mutex<Script>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let server = tokio::spawn(serve(socket, script.clone(), asked.clone()));
+        Self { address, script, asked, server }
+    }
+
+    /// Says what `name` answers, one after the other.
+    #[must_use]
+    pub fn with(self, name: &str, replies: impl IntoIterator<Item = Reply>) -> Self {
+        self.script.lock().expect("no test panics here").insert(fqdn(name), replies.into_iter().collect());
+        self
+    }
+
+    /// Where it listens: address and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How often the IPv4 addresses of `name` were asked for.
+    pub fn asked(&self, name: &str) -> usize {
+        let name = fqdn(name).to_ascii();
+        self.asked.lock().expect("no test panics here").iter().filter(|asked| **asked == name).count()
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn fqdn(name: &str) -> Name {
+    let mut name = Name::from_ascii(name).expect("a name");
+    name.set_fqdn(true);
+    name.to_lowercase()
+}
+
+async fn serve(socket: UdpSocket, script: Arc<Mutex<Script>>, asked: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        let question = Message::from_vec(&buffer[..length]).expect("a question");
+        if let Some(answer) = answer(&question, &script, &asked) {
+            let _ = socket.send_to(&answer.to_vec().expect("it is whole"), from).await;
+        }
+    }
+}
+
+fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>) -> Option<Message> {
+    let query = question.queries.first().expect("it asks for something").clone();
+    let (name, kind) = (query.name().to_lowercase(), query.query_type());
+    let mut answer = Message::response(question.metadata.id, OpCode::Query);
+    answer.metadata.recursion_desired = true;
+    answer.metadata.recursion_available = true;
+    answer.add_query(query.clone());
+    let is_first_of_pair = kind == RecordType::A;
+    if is_first_of_pair {
+        asked.lock().expect("no test panics here").push(name.to_ascii());
+    }
+    let mut owner = query.name().clone();
+    let mut place = name;
+    let mut script = script.lock().expect("no test panics here");
+    loop {
+        let reply = match script.get_mut(&place) {
+            None => Reply::Code(ResponseCode::NXDomain),
+            // The questions for both kinds of addresses come together, and mean one answer.
+            Some(replies) if is_first_of_pair && replies.len() > 1 => replies.remove(0),
+            Some(replies) => replies.first().cloned().unwrap_or(Reply::Silence),
+        };
+        match reply {
+            Reply::Silence => return None,
+            Reply::Code(code) => answer.metadata.response_code = code,
+            Reply::Alias(other) => {
+                let target = fqdn(other);
+                let data = RData::CNAME(hickory_proto::rr::rdata::CNAME(target.clone()));
+                answer.add_answer(Record::from_rdata(owner, 0, data));
+                (owner, place) = (target.clone(), target);
+                continue;
+            }
+            Reply::Addresses(addresses) => {
+                for address in addresses {
+                    let data = RData::from(address);
+                    if data.record_type() == kind {
+                        answer.add_answer(Record::from_rdata(owner.clone(), 0, data));
+                    }
+                }
+            }
+        }
+        return Some(answer);
+    }
+}
