@@ -1,0 +1,56 @@
+//! URLs of endpoints and the address guard: no spelling of an address that is not public gets through.
+
+#![no_main]
+
+use std::net::IpAddr;
+
+use angarium_dispatcher::{AddressGuard, Proxy};
+use angarium_entity::endpoint::url;
+use libfuzzer_sys::fuzz_target;
+
+/// What the standard library says, which knows less than the guard and must never know better.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || v4.is_unspecified()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || v6.to_ipv4().is_some_and(|v4| is_inside(v4.into()))
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let guard = AddressGuard::default();
+    if let Ok(octets) = <[u8; 4]>::try_from(data) {
+        let address = IpAddr::from(octets);
+        assert!(guard.check(address).is_err() || !is_inside(address), "{address}");
+    }
+    if let Ok(octets) = <[u8; 16]>::try_from(data) {
+        let address = IpAddr::from(octets);
+        assert!(guard.check(address).is_err() || !is_inside(address), "{address}");
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = Proxy::parse(text);
+    let Ok(url) = url::parse(text, true) else { return };
+    assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none(), "{url}");
+    assert!(matches!(url.scheme(), "http" | "https"), "{url}");
+    // What is stored is the text; what is connected to is read from it again.
+    assert_eq!(url::parse(url.as_str(), true).map(|again| again.host().map(|host| host.to_owned())), Ok(url.host().map(|host| host.to_owned())));
+    if guard.check_url(&url).is_ok() {
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        assert!(host.parse::<IpAddr>().is_err() || !host.parse().is_ok_and(is_inside), "{url}");
+        assert!(!host.trim_end_matches('.').eq_ignore_ascii_case("localhost"), "{url}");
+    }
+});
