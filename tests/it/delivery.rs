@@ -1,7 +1,9 @@
 //! From a publish to the receiver.
 
+mod address;
 mod confirmation;
 mod crash;
+mod encryption_key;
 mod expiry;
 mod failure;
 mod health;
@@ -12,7 +14,10 @@ mod proxy;
 mod recovery;
 mod replay;
 mod retry;
+mod secrets;
 mod sending;
 mod signing;
 mod strict;
+mod tls;
+mod week;
 mod wire;

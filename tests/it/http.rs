@@ -7,4 +7,5 @@ mod dev;
 mod serving;
 mod stalled;
 mod verifiers;
+mod verifying;
 mod websocket;

@@ -4,11 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use angarium_entity::api_key::ApiKeySecret;
-use angarium_entity::sealer::Sealer;
-use angarium_tests::app::{create_database, eventually};
-use angarium_tests::process::Process;
-use angarium_tests::{GraphQl, Receiver, builder};
+use angarium_tests::app::eventually;
+use angarium_tests::{Backend, GraphQl, Installation, Receiver, builder};
 use serde_json::{Value, json};
 
 const EVENTS: usize = 2_000;
@@ -18,40 +15,19 @@ const KILL_AT: [usize; 2] = [500, 1_200];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite() {
-    let directory = std::env::temp_dir().join(format!("angarium-test-{}", uuid::Uuid::now_v7().simple()));
-    std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
-    every_acknowledged_event_arrives(&format!("sqlite://{}", directory.join("crash.db").display())).await;
-    std::fs::remove_dir_all(directory).expect("the files can be removed");
+    every_acknowledged_event_arrives(Backend::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
-    every_acknowledged_event_arrives(&create_database(&uuid::Uuid::now_v7().simple().to_string()).await).await;
+    every_acknowledged_event_arrives(Backend::Postgres).await;
 }
 
-async fn every_acknowledged_event_arrives(database: &str) {
-    let (admin_key, encryption_key) = (ApiKeySecret::generate(), Sealer::generate_key());
-    let settings = [
-        ("ANGARIUM_LISTEN", "127.0.0.1:0"),
-        ("ANGARIUM_DATABASE_URL", database),
-        ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
-        ("ANGARIUM_ENCRYPTION_KEY", &encryption_key),
-        ("ANGARIUM_ALLOW_HTTP", "true"),
-        ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8"),
-    ];
-    let directory = std::env::temp_dir();
-    if database.starts_with("postgres") {
-        let db = angarium_entity::Database::open(database, 2).await.expect("the database opens");
-        angarium_migration::up(db.write()).await.expect("the migrations apply");
-        db.close().await;
-    }
-    let start = || Process::start(&directory, &["serve"], &settings);
-    let mut process = start();
-    let admin = GraphQl::new(process.base(), admin_key.reveal());
-    builder::event_type(&admin, "invoice.paid").await;
-    let (_, key) = builder::workspace_with_key(&admin, "Acme").await;
+async fn every_acknowledged_event_arrives(backend: Backend) {
+    let installation = Installation::new(backend).await;
+    let mut process = installation.serve();
+    let api = installation.workspace(&process).await;
     let receiver = Receiver::start().await;
-    let api = admin.with_key(&key);
     builder::subscribe(&api, json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() } })).await;
 
     let mut acknowledged: HashSet<String> = HashSet::new();
@@ -67,7 +43,7 @@ async fn every_acknowledged_event_arrives(database: &str) {
             acknowledged.extend(publisher.await.expect("no panic"));
         }
         published = published.max(acknowledged.len());
-        process = start();
+        process = installation.serve();
     }
     let api = api.at(process.base());
     while acknowledged.len() < EVENTS {

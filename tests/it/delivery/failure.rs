@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use angarium_tests::builder::{self, text};
+use angarium_tests::dns::{NameServer, Reply};
 use angarium_tests::{Answer, Backend, TestApp, on_both_databases};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,7 +75,7 @@ on_both_databases! {
         let cases = [
             (format!("http://{closed}/in"), "CONNECTION", "the connection was refused"),
             (format!("http://{}/in", raw("").await), "CONNECTION", "the connection was closed before an answer came"),
-            ("http://no-such-host.invalid/in".to_owned(), "DNS", "the host name no-such-host.invalid could not be resolved"),
+            ("http://no-such-host.invalid/in".to_owned(), "DNS", "the host name no-such-host.invalid does not exist"),
             (receiver.url().to_owned(), "HTTP_STATUS", "answered 500"),
             (moved.url().to_owned(), "REDIRECT", "answered 302, a redirect, which is not followed"),
             (format!("http://{}/in", raw("SSH-2.0-OpenSSH_9.9\r\n").await), "PROTOCOL", "the answer is not valid HTTP"),
@@ -100,9 +101,11 @@ on_both_databases! {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forbidden_address_is_told_without_naming_it() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
-        let app = TestApp::start_with(backend, &[("ANGARIUM_ALLOW_CIDRS", "127.0.0.2/32")]).await;
+        let names = NameServer::start().await.with("inside.example", [Reply::addresses(["127.0.0.1"])]);
+        let settings = [("ANGARIUM_ALLOW_CIDRS", "127.0.0.2/32"), ("ANGARIUM_NAME_SERVERS", names.address())];
+        let app = TestApp::start_with(backend, &settings).await;
         let port = listen().await.1.port();
-        let endpoint = wanting(&app, &format!("http://localhost:{port}/in")).await;
+        let endpoint = wanting(&app, &format!("http://inside.example:{port}/in")).await;
         app.publish(json!({})).await;
         let deliveries = app.deliveries_in("RETRYING", 1).await;
         let error = error_at(&deliveries, &endpoint);

@@ -1,6 +1,7 @@
 //! Deliveries through the outbound proxy.
 
 use angarium_tests::builder::text;
+use angarium_tests::dns::{NameServer, Reply};
 use angarium_tests::proxy::Proxy;
 use angarium_tests::{Backend, TestApp};
 use serde_json::{Value, json};
@@ -68,8 +69,10 @@ async fn what_the_proxy_does_not_do_is_told_as_its_fault() {
 async fn the_proxy_is_not_asked_for_a_forbidden_address_and_cannot_come_between_us_and_the_certificate() {
     let proxy = Proxy::start(None).await;
     let url = format!("http://{}", proxy.address());
-    let app = start(&url, &[("ANGARIUM_ALLOW_CIDRS", "127.0.0.2/32")]).await;
-    assert_eq!(error_at(&app, "http://localhost:9/in").await["code"], "FORBIDDEN_ADDRESS");
+    let names = NameServer::start().await.with("inside.example", [Reply::addresses(["127.0.0.1"])]);
+    let settings = [("ANGARIUM_ALLOW_CIDRS", "127.0.0.2/32"), ("ANGARIUM_NAME_SERVERS", names.address())];
+    let app = start(&url, &settings).await;
+    assert_eq!(error_at(&app, "http://inside.example:9/in").await["code"], "FORBIDDEN_ADDRESS");
     app.end().await;
     let app = start(&url, &[]).await;
     assert_eq!(error_at(&app, "http://no-such-host.invalid/in").await["code"], "DNS");

@@ -2,12 +2,9 @@
 
 use std::collections::HashSet;
 
-use angarium_entity::api_key::ApiKeySecret;
-use angarium_entity::sealer::Sealer;
 use angarium_entity::{Database, delivery, replay_item};
-use angarium_tests::app::{create_database, eventually};
-use angarium_tests::process::Process;
-use angarium_tests::{GraphQl, Receiver, builder};
+use angarium_tests::app::eventually;
+use angarium_tests::{Backend, GraphQl, Installation, Receiver, builder};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use serde_json::{Value, json};
 
@@ -18,39 +15,18 @@ const KILL_AT: [u64; 2] = [300, 1_000];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_replay_goes_on_exactly_once_on_sqlite() {
-    let directory = std::env::temp_dir().join(format!("angarium-test-{}", uuid::Uuid::now_v7().simple()));
-    std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
-    goes_on_exactly_once(&format!("sqlite://{}", directory.join("replay.db").display())).await;
-    std::fs::remove_dir_all(directory).expect("the files can be removed");
+    goes_on_exactly_once(Backend::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_replay_goes_on_exactly_once_on_postgres() {
-    goes_on_exactly_once(&create_database(&uuid::Uuid::now_v7().simple().to_string()).await).await;
+    goes_on_exactly_once(Backend::Postgres).await;
 }
 
-async fn goes_on_exactly_once(database: &str) {
-    let (admin_key, encryption_key) = (ApiKeySecret::generate(), Sealer::generate_key());
-    let settings = [
-        ("ANGARIUM_LISTEN", "127.0.0.1:0"),
-        ("ANGARIUM_DATABASE_URL", database),
-        ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
-        ("ANGARIUM_ENCRYPTION_KEY", &encryption_key),
-        ("ANGARIUM_ALLOW_HTTP", "true"),
-        ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8"),
-    ];
-    let directory = std::env::temp_dir();
-    if database.starts_with("postgres") {
-        let db = Database::open(database, 2).await.expect("the database opens");
-        angarium_migration::up(db.write()).await.expect("the migrations apply");
-        db.close().await;
-    }
-    let start = || Process::start(&directory, &["serve"], &settings);
-    let mut process = start();
-    let admin = GraphQl::new(process.base(), admin_key.reveal());
-    builder::event_type(&admin, "invoice.paid").await;
-    let (_, key) = builder::workspace_with_key(&admin, "Acme").await;
-    let api = admin.with_key(&key);
+async fn goes_on_exactly_once(backend: Backend) {
+    let installation = Installation::new(backend).await;
+    let mut process = installation.serve();
+    let api = installation.workspace(&process).await;
     let receivers = [Receiver::start().await, Receiver::start().await];
     let batch =
         "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { userErrors { code } } }";
@@ -77,7 +53,7 @@ async fn goes_on_exactly_once(database: &str) {
         })
         .await;
         process.kill();
-        process = start();
+        process = installation.serve();
     }
     let api = api.at(process.base());
     let replay = eventually("the replay ends", async || {
@@ -97,7 +73,7 @@ async fn goes_on_exactly_once(database: &str) {
         assert_eq!(arrived.len(), EVENTS, "every event arrives");
     }
     process.kill();
-    let db = Database::open(database, 2).await.expect("the database opens");
+    let db = Database::open(installation.database(), 2).await.expect("the database opens");
     let rows = delivery::Entity::find().filter(delivery::Column::ReplayId.is_not_null());
     let rows = rows.order_by_asc(delivery::Column::Seq).all(db.read()).await.expect("they read");
     let pairs: HashSet<_> = rows.iter().map(|row| (row.event_id, row.endpoint_id)).collect();

@@ -81,19 +81,37 @@ on_both_databases! {
         app.end().await;
     }
 
-    async fn a_payload_keeps_its_key_order_and_every_digit(app) {
-        let receiver = app.receiver().await;
-        app.subscribe(receiver.url()).await;
-        let payload = r#"{"z":1.0,"a":9223372036854775808,"m":12345678901234567890123,"e":1e400,"t":"\u0000é"}"#;
-        let query = "mutation($p: JSON!) { eventPublish(input: { eventType: \"invoice.paid\", payload: $p }) { event { payload } userErrors { code } } }";
-        let body = format!("{{\"query\":{},\"variables\":{{\"p\":{payload}}}}}", json!(query));
-        let (status, answer) = app.api.try_post_body(body).await.expect("an answer");
-        assert_eq!(status, 200, "{answer}");
+    async fn a_payload_keeps_its_key_order_and_every_digit_by_variable_and_by_literal_in_every_format(app) {
+        let mut receivers = Vec::new();
+        for format in ["ENVELOPE", "RAW", "CLOUDEVENTS"] {
+            let receiver = app.receiver().await;
+            let endpoint = json!({ "create": { "url": receiver.url(), "bodyFormat": format } });
+            builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint })).await;
+            receivers.push((receiver, if format == "RAW" { "" } else { "\"data\":" }));
+        }
+        let payload = r#"{"z":1.0,"a":9223372036854775808,"m":12345678901234567890123,"e":1e400,"t":"\u0000é","y":[-0,0.10,-9223372036854775809],"b":{}}"#;
         // An exponent gets its sign written out, which is the same number.
         let kept = payload.replace("1e400", "1e+400");
-        assert!(answer.contains(&kept), "{answer}");
-        let sent = receiver.expect_requests(1).await.remove(0).body;
-        assert!(sent.contains(&kept), "{sent}");
+        let publish = "eventPublish(input: { eventType: \"invoice.paid\", payload: PAYLOAD }) { event { payload } userErrors { code } }";
+        let by_variable = format!("mutation($p: JSON!) {{ {} }}", publish.replace("PAYLOAD", "$p"));
+        // The names of a literal are without quotes.
+        let literal = ["z", "a", "m", "e", "t", "y", "b"].iter().fold(payload.to_owned(), |text, name| text.replace(&format!("\"{name}\":"), &format!("{name}: ")));
+        let by_literal = format!("mutation {{ {} }}", publish.replace("PAYLOAD", &literal));
+        for (round, body) in [
+            format!("{{\"query\":{},\"variables\":{{\"p\":{payload}}}}}", json!(by_variable)),
+            format!("{{\"query\":{}}}", json!(by_literal)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (status, answer) = app.api.try_post_body(body).await.expect("an answer");
+            assert_eq!(status, 200, "{answer}");
+            assert!(answer.contains(&kept), "{answer}");
+            for (receiver, before) in &receivers {
+                let sent = receiver.expect_requests(round + 1).await.remove(round).body;
+                assert!(sent.ends_with(&format!("{before}{kept}{}", if before.is_empty() { "" } else { "}" })), "{sent}");
+            }
+        }
         app.end().await;
     }
 }

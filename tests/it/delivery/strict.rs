@@ -106,6 +106,8 @@ on_both_databases! {
         app.publish(json!(1)).await;
         app.delivery_in("RETRYING").await;
         app.clock.advance(Duration::from_secs(40));
+        let in_line = async || (held(&app, "PENDING").await == ["LINE"]).then_some(());
+        eventually("the scheduled one has joined the line", in_line).await;
         app.publish(json!(2)).await;
         let test = "mutation($id: ID!) { webhookSubscriptionTest(id: $id, eventType: \"invoice.paid\", payload: 0) { userErrors { code message field } } }";
         let data = app.api.data(test, json!({ "id": subscribed.id })).await;

@@ -52,7 +52,7 @@ on_both_databases! {
     }
 
     async fn a_repeat_says_the_same_in_every_field_shown_or_not(app) {
-        let own = |letter: char| format!("whsec_{}", letter.to_string().repeat(32));
+        let own = |letter: char| format!("whsec_{letter}QwErTyUiOpAsDfGhJkLzXcVbNm12345");
         let full = json!({
             "url": "https://example.com/b", "signing": { "secret": own('A') },
             "headers": [{ "name": "x-a", "value": "1", "secret": true }],

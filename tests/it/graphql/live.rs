@@ -1,6 +1,7 @@
 //! Live streams over a WebSocket.
 
 mod gaps;
+mod held;
 mod refusal;
 mod resume;
 mod standing;

@@ -1,10 +1,8 @@
 //! A thousand clients that subscribe and then do not read cost little memory: some 50 KiB each, half of it before the
 //! first message.
 
-use angarium_entity::api_key::ApiKeySecret;
-use angarium_entity::sealer::Sealer;
 use angarium_tests::process::Process;
-use angarium_tests::{GraphQl, Receiver, builder};
+use angarium_tests::{Backend, Installation, Receiver, builder};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -49,23 +47,10 @@ async fn stalled(base: &str, key: &str) -> WebSocketStream<TcpStream> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_stalled_sockets_cost_less_than_64_mib() {
-    let directory = std::env::temp_dir().join(format!("angarium-test-{}", uuid::Uuid::now_v7().simple()));
-    std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
-    let (admin_key, encryption_key) = (ApiKeySecret::generate(), Sealer::generate_key());
-    let database = format!("sqlite://{}", directory.join("stalled.db").display());
-    let settings = [
-        ("ANGARIUM_LISTEN", "127.0.0.1:0"),
-        ("ANGARIUM_DATABASE_URL", database.as_str()),
-        ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
-        ("ANGARIUM_ENCRYPTION_KEY", &encryption_key),
-        ("ANGARIUM_ALLOW_HTTP", "true"),
-        ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8"),
-    ];
-    let process = Process::start(&directory, &["serve"], &settings);
-    let admin = GraphQl::new(process.base(), admin_key.reveal());
-    builder::event_type(&admin, "invoice.paid").await;
-    let (_, key) = builder::workspace_with_key(&admin, "Acme").await;
-    let (api, receiver) = (admin.with_key(&key), Receiver::start().await);
+    let installation = Installation::new(Backend::Sqlite).await;
+    let process = installation.serve();
+    let (api, receiver) = (installation.workspace(&process).await, Receiver::start().await);
+    let key = api.headers()[0].1.clone();
     builder::subscribe(&api, json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() } })).await;
     let publish =
         "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { results { event { id } } } }";
@@ -103,6 +88,5 @@ async fn a_thousand_stalled_sockets_cost_less_than_64_mib() {
         most.saturating_sub(before),
         idle.saturating_sub(before)
     );
-    drop((sockets, process));
-    let _ = std::fs::remove_dir_all(directory);
+    drop(sockets);
 }

@@ -10,10 +10,11 @@ use futures_util::StreamExt;
 use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde_json::{Value, json};
 
-const EVENTS: &str = "subscription($after: String) { eventPublished(after: $after) { kind cursor event { id } } }";
+pub(super) const EVENTS: &str =
+    "subscription($after: String) { eventPublished(after: $after) { kind cursor event { id } } }";
 
 /// Tells of an event again, as the committers do.
-async fn append(db: &impl ConnectionTrait, workspace: WorkspaceId, event: &str) {
+pub(super) async fn append(db: &impl ConnectionTrait, workspace: WorkspaceId, event: &str) {
     let insert = "INSERT INTO change_log (workspace_id, at, changes) VALUES ($1, $2, $3)";
     let changes = json!([{ "v": event }]);
     let values = [workspace.uuid().into(), 1_700_000_000_000_i64.into(), changes.into()];
@@ -29,13 +30,13 @@ async fn caller(app: &TestApp) -> Caller {
 }
 
 /// The next event, with its cursor.
-async fn next(stream: &mut Stream) -> (Value, String) {
+pub(super) async fn next(stream: &mut Stream) -> (Value, String) {
     let update = stream.next().await["eventPublished"].take();
     (update["event"]["id"].clone(), builder::text(&update["cursor"]))
 }
 
 /// Everything up to the mark `CAUGHT_UP`.
-async fn replay(app: &TestApp, after: &str) -> Vec<Value> {
+pub(super) async fn replay(app: &TestApp, after: &str) -> Vec<Value> {
     let mut stream = app.api.subscribe(EVENTS, json!({ "after": after })).await;
     let mut told = Vec::new();
     loop {

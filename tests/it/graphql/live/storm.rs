@@ -1,17 +1,23 @@
 //! Thousands of changes, two hundred disconnects, and nothing missing.
 //!
-//! Changes  2,000, or as many as `TEST_STORM_CHANGES` says: 10,000 take a minute.
+//! Nodes    one on each database, 2,000 changes; and two on PostgreSQL with Redis between them, 10,000 changes: what is
+//!          published goes to both in turn, and so do the connections. Meanwhile a write transaction is open for five
+//!          seconds. `TEST_STORM_CHANGES` asks for other numbers.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use angarium_tests::{MOMENT, TestApp, builder, on_both_databases};
+use angarium_tests::{GraphQl, MOMENT, TestApp, builder, on_both_databases};
 use serde_json::{Value, json};
 
 use super::RESUMED;
+use super::gaps::append;
 
 /// How often deliveries change, unless told otherwise.
 const CHANGES: usize = 2_000;
+const CHANGES_ON_TWO_NODES: usize = 10_000;
+/// How long the write transaction is open.
+const OPEN: Duration = Duration::from_secs(5);
 /// How often each does on the average: it is made, fails twice, and succeeds.
 const CHANGES_OF_EACH: usize = 4;
 /// Events that are published together.
@@ -22,10 +28,10 @@ const MESSAGES_MAX: u64 = 40;
 /// How long a connection waits for a change before it breaks off.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Events that are published, a multiple of [`BATCH`].
-fn events() -> usize {
+/// Events that are published for so many changes, a multiple of [`BATCH`].
+fn events_for(changes: usize) -> usize {
     let told = std::env::var("TEST_STORM_CHANGES").ok();
-    let changes = told.map_or(CHANGES, |changes| changes.parse().expect("TEST_STORM_CHANGES is a number"));
+    let changes = told.map_or(changes, |changes| changes.parse().expect("TEST_STORM_CHANGES is a number"));
     (changes / CHANGES_OF_EACH).next_multiple_of(BATCH)
 }
 
@@ -55,13 +61,13 @@ async fn stored(app: &TestApp) -> Known {
 }
 
 /// Publishes, and moves the clock so that what failed is tried again, until all is delivered.
-async fn weather(app: &TestApp) {
+async fn weather(app: &TestApp, nodes: &[&GraphQl], events: usize) {
     let publish =
         "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { results { event { id } } } }";
-    for batch in 0..events() / BATCH {
+    for batch in 0..events / BATCH {
         let inputs: Vec<Value> =
             (0..BATCH).map(|n| json!({ "eventType": "invoice.paid", "payload": [batch, n] })).collect();
-        app.api.data(publish, json!({ "inputs": inputs })).await;
+        nodes[batch % nodes.len()].data(publish, json!({ "inputs": inputs })).await;
         app.clock.advance(Duration::from_secs(6));
     }
     angarium_tests::app::eventually("everything is delivered", async || {
@@ -80,11 +86,11 @@ async fn weather(app: &TestApp) {
 }
 
 /// Watches, breaks off at random, and resumes with the last cursor.
-async fn watch(app: &TestApp) -> (Known, Value) {
+async fn watch(nodes: &[&GraphQl]) -> (Known, Value) {
     let (mut known, mut cursor) = (Known::new(), Value::Null);
-    for _ in 0..DISCONNECTS {
+    for connection in 0..DISCONNECTS {
         let start = if cursor.is_null() { json!({ "snapshot": true }) } else { json!({ "after": cursor }) };
-        let mut stream = app.api.subscribe(RESUMED, start).await;
+        let mut stream = nodes[connection % nodes.len()].subscribe(RESUMED, start).await;
         let messages = 1 + u64::from(uuid::Uuid::now_v7().as_bytes()[15]) % MESSAGES_MAX;
         let mut has_caught_up = false;
         for _ in 0..messages {
@@ -112,24 +118,53 @@ async fn catch_up(app: &TestApp, known: &mut Known, cursor: Value) -> Value {
     }
 }
 
+/// A client that is cut off over and over ends with what is stored.
+async fn endure(app: &TestApp, nodes: &[&GraphQl], events: usize) {
+    // Two of three requests fail, as long as the script goes.
+    let scripted = events * 12 / 5;
+    let receiver = app.receiver().await.answer_statuses((0..scripted).map(|n| if n % 3 == 0 { 204 } else { 500 }));
+    let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 50 } });
+    let endpoint = json!({ "url": receiver.url() });
+    builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": retry })).await;
+    let ((), (mut known, cursor)) = tokio::join!(weather(app, nodes, events), watch(nodes));
+    // Once to the end of the snapshot, should it still be there, and once to the end of what was missed.
+    let cursor = catch_up(app, &mut known, cursor).await;
+    catch_up(app, &mut known, cursor).await;
+    let stored = stored(app).await;
+    assert_eq!(stored.len(), events);
+    let attempts: i64 = stored.values().map(|(_, attempts)| attempts).sum();
+    assert!(usize::try_from(attempts).is_ok_and(|attempts| attempts > scripted), "{attempts} of {scripted} attempts");
+    let wrong: Vec<_> = stored.iter().filter(|(id, state)| known.get(*id) != Some(state)).collect();
+    assert!(wrong.is_empty() && known.len() == stored.len(), "{} of {}: {wrong:?}", known.len(), stored.len());
+}
+
+/// Keeps a transaction open that has drawn a place in the change log, once there is an event.
+async fn hold(app: &TestApp) {
+    let event = angarium_tests::app::eventually("there is an event", async || {
+        let events = app.api.data("{ events(first: 1) { nodes { id } } }", json!({})).await;
+        events["events"]["nodes"][0]["id"].as_str().map(str::to_owned)
+    });
+    let event = event.await;
+    let transaction = app.state().db.begin().await.expect("a transaction");
+    append(&transaction, app.workspace.parse().expect("an ID"), &event).await;
+    tokio::time::sleep(OPEN).await;
+    transaction.commit().await.expect("it commits");
+}
+
 on_both_databases! {
     async fn a_client_that_is_cut_off_over_and_over_ends_with_what_is_stored(app) {
-        // Two of three requests fail, as long as the script goes.
-        let scripted = events() * 12 / 5;
-        let receiver = app.receiver().await.answer_statuses((0..scripted).map(|n| if n % 3 == 0 { 204 } else { 500 }));
-        let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 50 } });
-        let endpoint = json!({ "url": receiver.url() });
-        builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": retry })).await;
-        let ((), (mut known, cursor)) = tokio::join!(weather(&app), watch(&app));
-        // Once to the end of the snapshot, should it still be there, and once to the end of what was missed.
-        let cursor = catch_up(&app, &mut known, cursor).await;
-        catch_up(&app, &mut known, cursor).await;
-        let stored = stored(&app).await;
-        assert_eq!(stored.len(), events());
-        let attempts: i64 = stored.values().map(|(_, attempts)| attempts).sum();
-        assert!(usize::try_from(attempts).is_ok_and(|attempts| attempts > scripted), "{attempts} of {scripted} attempts");
-        let wrong: Vec<_> = stored.iter().filter(|(id, state)| known.get(*id) != Some(state)).collect();
-        assert!(wrong.is_empty() && known.len() == stored.len(), "{} of {}: {wrong:?}", known.len(), stored.len());
+        endure(&app, &[&app.api], events_for(CHANGES)).await;
         app.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_changes_between_two_nodes_ends_with_what_is_stored() {
+    let app = TestApp::start_on_redis().await;
+    let other = app.join().await;
+    other.shares_with(&app).await;
+    let nodes = [&app.api, &other.api];
+    tokio::join!(endure(&app, &nodes, events_for(CHANGES_ON_TWO_NODES)), hold(&app));
+    other.leave().await;
+    app.end().await;
 }

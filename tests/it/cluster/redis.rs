@@ -1,0 +1,77 @@
+//! Retry schedules in Redis.
+
+use std::time::Duration;
+
+use angarium_tests::app::eventually;
+use angarium_tests::nodes::Tuning;
+use angarium_tests::services::services;
+use angarium_tests::{Receiver, TestApp, builder};
+use serde_json::json;
+
+/// Deletes the keys of every installation that uses the Redis of the tests.
+async fn empty_redis() {
+    let client = redis::Client::open(services().redis_url.as_str()).expect("it is a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it is emptied");
+}
+
+/// A server whose only way to know of retries that are more than a minute away is Redis, with one such retry.
+async fn with_a_retry_in_redis() -> (TestApp, angarium_tests::Node, Receiver) {
+    let app = TestApp::start_on_redis().await;
+    let receiver = Receiver::start().await.answer_statuses([500; 2]);
+    let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT10M", "maxAttempts": 5 } });
+    let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "retryPolicy": retry });
+    builder::subscribe(&app.api, input).await;
+    let node = app.join_tuned(Tuning { sweeps_retries: false, ..Tuning::default() }).await;
+    (app, node, receiver)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_leave_on_time_from_redis_when_nobody_looks_through_the_rows() {
+    let (mut app, node, receiver) = with_a_retry_in_redis().await;
+    app.hand_over().await;
+    eventually("it has all shards", async || (node.report().shards == 1024).then_some(())).await;
+    builder::publish(&node.api, json!({ "eventType": "invoice.paid", "payload": 1 })).await;
+    for attempt in 2..=3 {
+        eventually("it waits for its retry", async || {
+            let data = node.api.data("{ deliveries(first: 1) { nodes { status attemptCount } } }", json!({})).await;
+            let delivery = &data["deliveries"]["nodes"][0];
+            (delivery["status"] == "RETRYING" && delivery["attemptCount"] == attempt - 1).then_some(())
+        })
+        .await;
+        assert_eq!(receiver.received().len(), attempt - 1);
+        // Ten minutes, a fifth more or less.
+        app.clock.advance(Duration::from_secs(8 * 60 - 1));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(receiver.received().len(), attempt - 1, "it is not due yet");
+        for _ in 0..9 {
+            app.clock.advance(Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if receiver.received().len() == attempt {
+                break;
+            }
+        }
+        receiver.expect_requests(attempt).await;
+    }
+    node.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_was_emptied_is_rebuilt_from_the_rows() {
+    let (mut app, node, receiver) = with_a_retry_in_redis().await;
+    app.hand_over().await;
+    eventually("it has all shards", async || (node.report().shards == 1024).then_some(())).await;
+    builder::publish(&node.api, json!({ "eventType": "invoice.paid", "payload": 1 })).await;
+    receiver.expect_requests(1).await;
+    eventually("the schedule is made", async || (node.report().schedule_rebuilds > 0).then_some(())).await;
+    let before = node.report().schedule_rebuilds;
+    empty_redis().await;
+    app.clock.advance(Duration::from_secs(31));
+    eventually("it is made again", async || (node.report().schedule_rebuilds > before).then_some(())).await;
+    for _ in 0..30 {
+        app.clock.advance(Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    receiver.expect_requests(2).await;
+    node.leave().await;
+}
