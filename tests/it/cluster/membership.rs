@@ -33,10 +33,11 @@ async fn nodes_share_the_shards_and_the_last_one_has_them_all() {
     let (second, third) = tokio::join!(app.join(), app.join());
     let thirds = async || {
         let shares = [app.node().shards, second.report().shards, third.report().shards];
-        (shares.iter().sum::<usize>() == 1024 && shares.iter().all(|share| *share > 250)).then_some(())
+        let are_shared = shares.iter().sum::<usize>() == 1024 && shares.iter().all(|share| *share > 250);
+        // While a shard moves, its row may be nobody's, though the node that gives it away still counts it.
+        (are_shared && shards(&app).await.iter().all(|shard| shard.owner_id.is_some())).then_some(())
     };
-    eventually("each has about a third", thirds).await;
-    assert!(shards(&app).await.iter().all(|shard| shard.owner_id.is_some()));
+    eventually("each has about a third, and no shard is nobody's", thirds).await;
     second.leave().await;
     third.leave().await;
     eventually("the last has them all", async || (app.node().shards == 1024).then_some(())).await;
