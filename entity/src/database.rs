@@ -4,6 +4,10 @@
 //!             writes and a few read, so a reader never waits for a writer and a writer never meets `SQLITE_BUSY`.
 //!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
 //! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
+//! Plans       PostgreSQL keeps the plan of a prepared statement until it next analyzes the table. One that was made while
+//!             a table was small reads all of it, by a scan or a join that needs the whole, and goes on to when it has
+//!             grown by a million rows. Everything here is made to be read through an index, so the other ways are
+//!             switched off ([`PLANS`]): 20 µs instead of 685 for each row of a group of 50 in a table of 10,000.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -25,6 +29,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest that PostgreSQL works on one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Settings of a session: every plan is a walk from index to index, and none is worth compiling.
+const PLANS: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +100,7 @@ impl Database {
             .min_connections(1)
             .test_before_acquire(false)
             .statement_timeout(STATEMENT_TIMEOUT);
-        options.map_sqlx_postgres_opts(|options| options.application_name("angarium"));
+        options.map_sqlx_postgres_opts(|options| options.application_name("angarium").options(PLANS));
         let pool = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
         Ok(Self { write: pool.clone(), read: pool, kind: Kind::Postgres })
     }
