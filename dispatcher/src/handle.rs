@@ -7,8 +7,8 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::confirmation::Message;
 use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::{
-    Database, DeliveryId, EndpointId, EventId, NodeId, ReplayId, SubscriptionId, Timestamp, WorkspaceId, change_log,
-    delivery, event, replay, shard,
+    Database, DeliveryId, EndpointId, EventId, NodeId, ReplayId, SubscriptionId, Timestamp, WorkspaceId, delivery,
+    event, replay, shard,
 };
 use futures_util::FutureExt as _;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -292,9 +292,9 @@ impl DispatcherHandle {
         self.parts().hubs.reload(endpoint);
     }
 
-    /// Wakes the live streams of a workspace with a row of the change log. Call it after the commit.
-    pub fn logged(&self, row: change_log::Model) {
-        self.parts().logged.tell([row]);
+    /// Wakes the live streams of a workspace, whose log was written. Call it after the commit.
+    pub fn logged(&self, workspace: WorkspaceId) {
+        self.parts().logged.tell([workspace]);
     }
 
     /// Whether each delivery has a request running, on whichever node, in the order of the question. A node that does not

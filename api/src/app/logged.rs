@@ -19,13 +19,13 @@ pub(super) async fn commit(
     for (workspace, change) in changes {
         by_workspace.entry(workspace).or_default().push(change);
     }
-    let mut rows = Vec::with_capacity(by_workspace.len());
+    let mut logged = Vec::with_capacity(by_workspace.len());
     for (workspace, changes) in by_workspace {
-        rows.push(change_log::append(&transaction, at, workspace, changes).await?);
+        logged.push(change_log::append(&transaction, at, workspace, changes).await?);
     }
     transaction.commit().await?;
-    for row in rows {
-        state.dispatcher.logged(row);
+    for workspace in logged {
+        state.dispatcher.logged(workspace);
     }
     Ok(())
 }

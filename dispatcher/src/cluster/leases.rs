@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use angarium_entity::{Database, NodeId};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
-use serde::Serialize;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
 
 use crate::store::sql;
 
@@ -111,27 +110,26 @@ pub(super) async fn shards(db: &Database) -> Result<Vec<(i32, Option<NodeId>, i6
 
 /// Takes those of `wanted` that are nobody's, a buried node's, or the node's own without its knowing.
 pub(super) async fn claim(db: &Database, node: NodeId, wanted: &[i32]) -> Result<Vec<Taken>, DbErr> {
-    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
+    let mut query = sql::Query::on(db.write());
+    let (node, source) = (query.value(node), query.rows([sql::int("id", wanted.iter().copied())]));
     let claim = format!(
         "WITH free AS (SELECT id, owner_id FROM shard WHERE id IN (SELECT id FROM {source} AS wanted) \
-         AND (owner_id IS NULL OR owner_id = $2 OR owner_id NOT IN (SELECT id FROM node)) ORDER BY id FOR UPDATE) \
-         UPDATE shard SET owner_id = $2, epoch = shard.epoch + 1 FROM free WHERE shard.id = free.id \
+         AND (owner_id IS NULL OR owner_id = {node} OR owner_id NOT IN (SELECT id FROM node)) ORDER BY id FOR UPDATE) \
+         UPDATE shard SET owner_id = {node}, epoch = shard.epoch + 1 FROM free WHERE shard.id = free.id \
          RETURNING shard.id, shard.epoch, free.owner_id IS NOT NULL AS from_dead"
     );
-    let rows =
-        db.write().query_all_raw(sql::statement(DbBackend::Postgres, &claim, &numbers(wanted), [node.into()])).await?;
+    let rows = db.write().query_all_raw(query.text(&claim)).await?;
     rows.iter().map(read_taken).collect()
 }
 
 /// Gives shards away that are the node's.
 pub(super) async fn release(db: &Database, node: NodeId, shards: &[i32]) -> Result<(), DbErr> {
-    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
-    let release =
-        format!("UPDATE shard SET owner_id = NULL WHERE owner_id = $2 AND id IN (SELECT id FROM {source} AS given)");
-    db.write()
-        .execute_raw(sql::statement(DbBackend::Postgres, &release, &numbers(shards), [node.into()]))
-        .await
-        .map(drop)
+    let mut query = sql::Query::on(db.write());
+    let (node, source) = (query.value(node), query.rows([sql::int("id", shards.iter().copied())]));
+    let release = format!(
+        "UPDATE shard SET owner_id = NULL WHERE owner_id = {node} AND id IN (SELECT id FROM {source} AS given)"
+    );
+    db.write().execute_raw(query.text(&release)).await.map(drop)
 }
 
 /// Says that a node wants no more shards.
@@ -143,11 +141,12 @@ pub(super) async fn drain(db: &Database, node: NodeId) -> Result<(), DbErr> {
 /// Takes a node out, and gives away whatever it has except `kept`, which stay those of a node that is gone.
 pub(super) async fn leave(db: &Database, node: NodeId, kept: &[i32]) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
-    let source = sql::rows(DbBackend::Postgres, &[sql::int("id")]);
-    let release =
-        format!("UPDATE shard SET owner_id = NULL WHERE owner_id = $2 AND id NOT IN (SELECT id FROM {source} AS kept)");
-    let release = sql::statement(DbBackend::Postgres, &release, &numbers(kept), [node.into()]);
-    transaction.execute_raw(release).await?;
+    let mut releasing = sql::Query::on(&transaction);
+    let (owner, source) = (releasing.value(node), releasing.rows([sql::int("id", kept.iter().copied())]));
+    let release = format!(
+        "UPDATE shard SET owner_id = NULL WHERE owner_id = {owner} AND id NOT IN (SELECT id FROM {source} AS kept)"
+    );
+    transaction.execute_raw(releasing.text(&release)).await?;
     transaction.execute_raw(query(&transaction, "DELETE FROM node WHERE id = $1", [node.into()])).await?;
     grow_membership(&transaction).await?;
     transaction.commit().await
@@ -164,15 +163,6 @@ fn read_taken(row: &QueryResult) -> Result<Taken, DbErr> {
         epoch: row.try_get("", "epoch")?,
         from_dead: row.try_get("", "from_dead")?,
     })
-}
-
-#[derive(Serialize)]
-struct Number {
-    id: i32,
-}
-
-fn numbers(shards: &[i32]) -> Vec<Number> {
-    shards.iter().map(|id| Number { id: *id }).collect()
 }
 
 fn millis(duration: Duration) -> Value {

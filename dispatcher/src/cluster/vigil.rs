@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use angarium_entity::{Database, WorkspaceId};
 use sea_orm::{ConnectionTrait as _, DbErr};
-use serde::Serialize;
 
 use super::Ownership;
 use crate::actor::Hubs;
@@ -38,14 +37,9 @@ pub(crate) async fn watch(db: Database, hubs: Hubs, ownership: Ownership) {
 }
 
 async fn versions(db: &Database, workspaces: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, i64>, DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        id: String,
-    }
-    let batch: Vec<_> = workspaces.iter().map(|id| Row { id: sql::hex(id.0) }).collect();
-    let backend = db.backend();
-    let source = sql::rows(backend, &[sql::uuid("id")]);
+    let mut query = sql::Query::of(db.backend());
+    let source = query.rows([sql::uuid("id", workspaces.iter().map(|id| id.0))]);
     let text = format!("SELECT id, config_version FROM workspace WHERE id IN (SELECT id FROM {source} AS wanted)");
-    let rows = db.read().query_all_raw(sql::statement(backend, &text, &batch, [])).await?;
+    let rows = db.read().query_all_raw(query.text(&text)).await?;
     rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "config_version")?))).collect()
 }

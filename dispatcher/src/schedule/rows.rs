@@ -2,7 +2,6 @@
 
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
-use serde::Serialize;
 
 use super::{Entry, WINDOW};
 use crate::store::sql;
@@ -10,22 +9,17 @@ use crate::store::sql;
 /// The earliest of what waits for a time, one more than the window for each endpoint of these shards, so that who has more
 /// is seen.
 pub(super) async fn of_shards(db: &impl ConnectionTrait, shards: &[i32]) -> Result<Vec<(i32, Entry)>, DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        id: i32,
-    }
-    let batch: Vec<_> = shards.iter().map(|id| Row { id: *id }).collect();
-    let backend = db.get_database_backend();
-    let source = sql::rows(backend, &[sql::int("id")]);
+    let mut query = sql::Query::on(db);
+    let most = query.value(i64::try_from(WINDOW + 1).unwrap_or(i64::MAX));
+    let source = query.rows([sql::int("id", shards.iter().copied())]);
     let text = format!(
         "SELECT shard, endpoint_id, id, next_attempt_at FROM (\
          SELECT shard, endpoint_id, id, next_attempt_at, \
          row_number() OVER (PARTITION BY endpoint_id ORDER BY next_attempt_at) AS place FROM delivery \
          WHERE next_attempt_at IS NOT NULL AND shard IN (SELECT id FROM {source} AS wanted)) AS waiting \
-         WHERE place <= $2"
+         WHERE place <= {most}"
     );
-    let most = i64::try_from(WINDOW + 1).unwrap_or(i64::MAX);
-    let rows = db.query_all_raw(sql::statement(backend, &text, &batch, [most.into()])).await?;
+    let rows = db.query_all_raw(query.text(&text)).await?;
     rows.iter().map(|row| Ok((row.try_get("", "shard")?, entry(row)?))).collect()
 }
 

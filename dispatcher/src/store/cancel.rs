@@ -1,7 +1,7 @@
 //! Stopping open deliveries, in bounded steps: each step is a transaction of its own, so that nobody waits behind a
 //! large backlog. What is in flight ends and is recorded; the state stays CANCELED.
 
-use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::change_log::DeliveryChange;
 use angarium_entity::delivery::{self, Status, Trigger};
 use angarium_entity::{
     Database, DeliveryId, EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, confirmation, endpoint,
@@ -186,7 +186,7 @@ pub(super) async fn end(
     open: &[delivery::Model],
     (status, reason): (Status, &str),
     now: Timestamp,
-) -> Result<Vec<change_log::Model>, DbErr> {
+) -> Result<Vec<WorkspaceId>, DbErr> {
     use delivery::Column;
     delivery::Entity::update_many()
         .col_expr(Column::Status, Expr::value(status))

@@ -8,32 +8,36 @@
 //!                  shards have other owners.
 //! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
 //!                  that soon nothing new starts.
+//! Plain            most results move their delivery and nothing else. On PostgreSQL a group of such is one statement that
+//!                  commits itself; those that it does not find as expected are looked at again with care.
 //! Alone            if the database refuses a group, its halves are tried; what it refuses by itself is stored without
 //!                  what came from the receiver, so that no answer can stop the others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use angarium_entity::change_log::Change;
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::DeliveryState;
-use angarium_entity::endpoint;
 use angarium_entity::event_type::reserved::{Exhausted, Notice};
-use angarium_entity::{Database, DeliveryId, EndpointId, NodeId, Timestamp, WorkspaceId, attempt};
-use sea_orm::{ActiveEnum, ConnectionTrait, DbErr, Statement};
-use serde::Serialize;
+use angarium_entity::{Database, DeliveryId, EndpointId, Timestamp, attempt};
+use sea_orm::DbErr;
 use tokio::sync::mpsc;
 
 use super::confirmation;
 use super::database::is_connection_lost;
 use super::logged::Logged;
 use super::notice::Notices;
-use super::sql::{self, Field};
+use super::sql;
 use super::standing;
 use crate::actor::Hubs;
 use crate::metrics::{GroupOf, Metrics};
 use crate::report::Report;
 use crate::schedule::Schedule;
+
+mod plain;
+mod write;
+
+use write::{apply, fence, insert_attempts};
 
 /// Most results of a group.
 const GROUP_MAX: usize = 512;
@@ -90,9 +94,12 @@ impl Committer {
         let mut groups = vec![group];
         let mut pause = PAUSE_MIN;
         while let Some(mut group) = groups.pop() {
-            let Err(error) = self.commit(&group).await else {
-                pause = PAUSE_MIN;
-                continue;
+            let error = match self.commit(&mut group).await {
+                Ok(()) => {
+                    pause = PAUSE_MIN;
+                    continue;
+                }
+                Err(error) => error,
             };
             if is_connection_lost(&error) {
                 tracing::error!(%error, results = group.len(), "results are not durable yet; trying again");
@@ -133,7 +140,24 @@ impl Committer {
         Some(Report { attempt, ..report })
     }
 
-    async fn commit(&self, group: &[Report]) -> Result<(), DbErr> {
+    /// Commits a group. When that fails, what is left in it was not.
+    async fn commit(&self, group: &mut Vec<Report>) -> Result<(), DbErr> {
+        if let Some(node) = plain::node(&self.db, group) {
+            let (now, started) = (self.clock.now(), Instant::now());
+            let moved = plain::commit(&self.db, node, group, now).await?;
+            let plain: Vec<Report> =
+                group.extract_if(.., |report| moved.contains_key(&report.job.delivery_id)).collect();
+            let workspaces: BTreeSet<_> = plain.iter().map(|report| report.attempt.workspace_id).collect();
+            self.tell(&plain, &moved, started);
+            self.logged.tell(workspaces);
+            if group.is_empty() {
+                return Ok(());
+            }
+        }
+        self.commit_with_care(group).await
+    }
+
+    async fn commit_with_care(&self, group: &[Report]) -> Result<(), DbErr> {
         let (now, started) = (self.clock.now(), Instant::now());
         let transaction = self.db.begin().await?;
         let fenced = fence(&transaction, group).await?;
@@ -155,11 +179,18 @@ impl Committer {
         let changes = sql::append_changes(&transaction, now, changes).await?;
         let raised = self.notices.raise(&transaction, notices, now).await?;
         transaction.commit().await?;
-        self.metrics.committed(GroupOf::Results, group.len(), started.elapsed());
-        for report in counted {
-            self.metrics.recorded(report, applied.get(&report.job.delivery_id).is_some_and(|applied| applied.decided));
+        self.tell(group, &applied, started);
+        for endpoint in held.into_iter().chain(confirmed) {
+            self.hubs.reload(endpoint);
         }
+        self.logged.tell(changes);
+        self.notices.tell(raised);
+        Ok(())
+    }
 
+    /// Tells the hubs, the schedule and the metrics of a group that is durable.
+    fn tell(&self, group: &[Report], applied: &HashMap<DeliveryId, Applied>, started: Instant) {
+        self.metrics.committed(GroupOf::Results, group.len(), started.elapsed());
         let recorded = group.iter().map(|report| {
             let applied = applied.get(&report.job.delivery_id);
             Recorded {
@@ -172,18 +203,12 @@ impl Committer {
         });
         self.hubs.recorded(recorded);
         for report in group {
-            if let Some(applied) = applied.get(&report.job.delivery_id)
-                && (applied.next_attempt_at.is_some() || report.job.timed)
-            {
+            let Some(applied) = applied.get(&report.job.delivery_id) else { continue };
+            self.metrics.recorded(report, applied.decided);
+            if applied.next_attempt_at.is_some() || report.job.timed {
                 self.schedule.note(report.job.endpoint_id, report.job.delivery_id, applied.next_attempt_at);
             }
         }
-        for endpoint in held.into_iter().chain(confirmed) {
-            self.hubs.reload(endpoint);
-        }
-        self.logged.tell(changes);
-        self.notices.tell(raised);
-        Ok(())
     }
 }
 
@@ -202,194 +227,6 @@ impl Applied {
     fn is_final(&self) -> bool {
         !matches!(self.status.as_str(), "PENDING" | "RETRYING")
     }
-}
-
-/// Holds the rows of the nodes that made these results until the transaction ends. Answers those that are gone: others
-/// have taken them for dead and their shards over, and nothing of theirs is written.
-async fn fence(db: &impl ConnectionTrait, group: &[Report]) -> Result<HashSet<Option<NodeId>>, DbErr> {
-    let mut gone: HashSet<Option<NodeId>> = group.iter().map(|report| report.node).collect();
-    // One process alone cannot be buried.
-    let backend = db.get_database_backend();
-    if backend != sea_orm::DbBackend::Postgres {
-        gone.retain(Option::is_none);
-        return Ok(gone);
-    }
-    for node in gone.clone().into_iter().flatten() {
-        let hold = "SELECT id FROM node WHERE id = $1 FOR KEY SHARE";
-        let held = db.query_one_raw(Statement::from_sql_and_values(backend, hold, [node.into()])).await?;
-        if held.is_some() {
-            gone.remove(&Some(node));
-        }
-    }
-    if !gone.is_empty() {
-        tracing::warn!(results = group.len(), "results of a node that was taken for dead are not written");
-    }
-    Ok(gone)
-}
-
-/// Moves the deliveries. Answers what became of the results that counted.
-async fn apply(
-    db: &impl ConnectionTrait,
-    group: &[&Report],
-    now: Timestamp,
-) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        id: String,
-        expected: i32,
-        sent: i32,
-        round: i32,
-        status: &'a str,
-        reason: Option<&'a str>,
-        next_attempt_at: Option<i64>,
-        completed_at: Option<i64>,
-        started_at: i64,
-        response_status_code: Option<i32>,
-    }
-    const FIELDS: [Field; 10] = [
-        sql::uuid("id"),
-        sql::int("expected"),
-        sql::int("sent"),
-        sql::int("round"),
-        sql::text("status"),
-        sql::text("reason"),
-        sql::big("next_attempt_at"),
-        sql::big("completed_at"),
-        sql::big("started_at"),
-        sql::int("response_status_code"),
-    ];
-    let mut batch: Vec<_> = group
-        .iter()
-        .map(|report| Row {
-            id: sql::hex(report.job.delivery_id.0),
-            expected: report.job.attempt_count,
-            sent: i32::from(report.is_sent),
-            round: report.job.round,
-            status: report.next.status().name(),
-            reason: report.reason.as_deref(),
-            next_attempt_at: report.next.next_attempt_at().map(Timestamp::millis),
-            completed_at: report.next.completed_at().map(Timestamp::millis),
-            started_at: report.attempt.started_at.millis(),
-            response_status_code: report.attempt.response_status_code,
-        })
-        .collect();
-    // Always in the same order, so that two writers never wait for each other.
-    batch.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let backend = db.get_database_backend();
-    let source = sql::rows(backend, &FIELDS);
-    let decides = "(d.round = r.round AND d.status IN ('PENDING', 'RETRYING'))";
-    let text = format!(
-        "UPDATE delivery AS d SET \
-         attempt_count = d.attempt_count + r.sent, \
-         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + r.sent ELSE d.round_attempts END, \
-         status = CASE WHEN {decides} THEN r.status ELSE d.status END, \
-         status_reason = CASE WHEN {decides} THEN r.reason ELSE d.status_reason END, \
-         next_attempt_at = CASE WHEN {decides} THEN r.next_attempt_at ELSE d.next_attempt_at END, \
-         completed_at = CASE WHEN {decides} THEN r.completed_at ELSE d.completed_at END, \
-         last_attempt_at = CASE WHEN r.sent = 1 THEN r.started_at ELSE d.last_attempt_at END, \
-         response_status_code = CASE WHEN r.sent = 1 THEN r.response_status_code ELSE d.response_status_code END, \
-         updated_at = $2 \
-         FROM {source} AS r WHERE d.id = r.id AND d.attempt_count = r.expected \
-         RETURNING id AS counted, round AS counted_round, status AS counted_status, next_attempt_at AS counted_next"
-    );
-    let text = if backend == sea_orm::DbBackend::Postgres {
-        text.replace("RETURNING id AS", "RETURNING d.id AS")
-            .replace(", round AS", ", d.round AS")
-            .replace(", status AS", ", d.status AS")
-            .replace(", next_attempt_at AS", ", d.next_attempt_at AS")
-    } else {
-        text
-    };
-    let rows = db.query_all_raw(sql::statement(backend, &text, &batch, [now.millis().into()])).await?;
-    let reports: HashMap<DeliveryId, &Report> = group.iter().map(|report| (report.job.delivery_id, *report)).collect();
-    let mut applied = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let id: DeliveryId = row.try_get("", "counted")?;
-        let round: i32 = row.try_get("", "counted_round")?;
-        let status: String = row.try_get("", "counted_status")?;
-        let decided =
-            reports.get(&id).is_some_and(|report| report.job.round == round && report.next.status().name() == status);
-        applied.insert(id, Applied { decided, status, next_attempt_at: row.try_get("", "counted_next")? });
-    }
-    Ok(applied)
-}
-
-async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Report]) -> Result<(), DbErr> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        id: String,
-        workspace_id: String,
-        delivery_id: String,
-        number: i32,
-        trigger: String,
-        started_at: i64,
-        completed_at: i64,
-        duration_ms: i32,
-        signature: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        trace_parent: Option<&'a str>,
-        endpoint_version: i32,
-        subscription_version: i32,
-        error_code: Option<String>,
-        error_message: Option<&'a str>,
-        response_status_code: Option<i32>,
-        response_headers: Option<&'a endpoint::Headers>,
-        response_body: Option<&'a str>,
-        response_body_truncated: bool,
-    }
-    const FIELDS: [Field; 18] = [
-        sql::uuid("id"),
-        sql::uuid("workspace_id"),
-        sql::uuid("delivery_id"),
-        sql::int("number"),
-        sql::text("trigger"),
-        sql::big("started_at"),
-        sql::big("completed_at"),
-        sql::int("duration_ms"),
-        sql::text("signature"),
-        sql::text("trace_parent"),
-        sql::int("endpoint_version"),
-        sql::int("subscription_version"),
-        sql::text("error_code"),
-        sql::text("error_message"),
-        sql::int("response_status_code"),
-        sql::json("response_headers"),
-        sql::text("response_body"),
-        sql::bool("response_body_truncated"),
-    ];
-    if reports.is_empty() {
-        return Ok(());
-    }
-    let batch: Vec<_> = reports
-        .iter()
-        .map(|report| {
-            let attempt = &report.attempt;
-            Row {
-                id: sql::hex(attempt.id.0),
-                workspace_id: sql::hex(attempt.workspace_id.0),
-                delivery_id: sql::hex(attempt.delivery_id.0),
-                number: attempt.number,
-                trigger: attempt.trigger.to_value(),
-                started_at: attempt.started_at.millis(),
-                completed_at: attempt.completed_at.millis(),
-                duration_ms: attempt.duration_ms,
-                signature: attempt.signature.as_deref(),
-                trace_parent: attempt.trace_parent.as_deref(),
-                endpoint_version: attempt.endpoint_version,
-                subscription_version: attempt.subscription_version,
-                error_code: attempt.error_code.map(|code| code.to_value()),
-                error_message: attempt.error_message.as_deref(),
-                response_status_code: attempt.response_status_code,
-                response_headers: attempt.response_headers.as_ref(),
-                response_body: attempt.response_body.as_deref(),
-                response_body_truncated: attempt.response_body_truncated,
-            }
-        })
-        .collect();
-    let backend = db.get_database_backend();
-    let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
-    let text = format!("INSERT INTO attempt ({names}) SELECT {names} FROM {source} AS new");
-    db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
 }
 
 /// What is to be told of deliveries that these results have ended for good. Nobody waits for a test.
@@ -416,8 +253,8 @@ fn given_up(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>, now: Ti
 }
 
 /// An attempt that decided nothing is logged as well: it has ended, and the delivery counts it.
-fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>) -> HashMap<WorkspaceId, Vec<Change>> {
-    let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
+fn changes_of(counted: &[&Report], applied: &HashMap<DeliveryId, Applied>) -> sql::Log {
+    let mut by_workspace = sql::Log::new();
     if !sql::LOG {
         return by_workspace;
     }

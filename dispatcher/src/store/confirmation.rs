@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use angarium_entity::change_log::{self, Change, SubscriptionChange};
+use angarium_entity::change_log::{Change, SubscriptionChange};
 use angarium_entity::confirmation::{self, Column, Entity, Message};
 use angarium_entity::{EndpointId, EventId, SubscriptionId, Timestamp, WorkspaceId, delivery, event, shard, workspace};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
@@ -25,7 +25,7 @@ const STEP: usize = 500;
 #[must_use = "when it is committed, have it sent"]
 pub struct Asked {
     pub(crate) jobs: Vec<Job>,
-    pub(crate) changes: Vec<change_log::Model>,
+    pub(crate) changes: Vec<WorkspaceId>,
     /// Events of messages that are good for nothing any more.
     pub(crate) replaced: Vec<(WorkspaceId, EventId)>,
 }

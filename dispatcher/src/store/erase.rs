@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_entity::change_log::{self, Change, DeletedDelivery};
+use angarium_entity::change_log::{Change, DeletedDelivery};
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::{self, Status};
 use angarium_entity::{Database, DeliveryId, EventId, WorkspaceId, attempt, event, event_deletion};
@@ -50,7 +50,7 @@ pub(crate) struct Eraser {
 struct Step {
     transaction: DatabaseTransaction,
     deleted: Vec<delivery::Model>,
-    changes: Vec<change_log::Model>,
+    changes: Vec<WorkspaceId>,
 }
 
 impl Step {

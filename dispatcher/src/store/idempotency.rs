@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use angarium_entity::{EventId, Timestamp, WorkspaceId, event, idempotency_key};
 use sea_orm::{ConnectionTrait, DbErr};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::sql::{self, Field};
+use super::sql;
 use crate::publish::NewEvent;
 
 /// What an event's key says of it.
@@ -89,23 +88,6 @@ fn fingerprint(new: &NewEvent) -> [u8; 32] {
     hash.finalize().into()
 }
 
-#[derive(Serialize)]
-struct Row<'a> {
-    workspace_id: String,
-    key: &'a str,
-    event_id: String,
-    fingerprint: String,
-    created_at: i64,
-}
-
-const FIELDS: [Field; 5] = [
-    sql::uuid("workspace_id"),
-    sql::text("key"),
-    sql::uuid("event_id"),
-    sql::bytes("fingerprint"),
-    sql::big("created_at"),
-];
-
 /// Takes the keys that are free: new, or older than they are kept. One of an event that was deleted is not: a producer
 /// that repeats itself must not bring back what somebody else has removed.
 async fn take(
@@ -114,27 +96,23 @@ async fn take(
     ids: &[EventId],
     now: Timestamp,
 ) -> Result<Vec<(WorkspaceId, String)>, DbErr> {
-    let batch: Vec<_> = wanted
-        .iter()
-        .map(|((workspace, key), place, fingerprint)| Row {
-            workspace_id: sql::hex(workspace.0),
-            key,
-            event_id: sql::hex(ids[*place].0),
-            fingerprint: sql::hex_bytes(fingerprint),
-            created_at: now.millis(),
-        })
-        .collect();
-    let backend = db.get_database_backend();
-    let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
+    let mut query = sql::Query::on(db);
+    let (now, forgotten) = (query.value(now.millis()), query.value((now - idempotency_key::KEPT).millis()));
+    let source = query.rows([
+        sql::uuid("workspace_id", wanted.iter().map(|((workspace, _), ..)| workspace.0)),
+        sql::text("key", wanted.iter().map(|((_, key), ..)| *key)),
+        sql::uuid("event_id", wanted.iter().map(|(_, place, _)| ids[*place].0)),
+        sql::bytes("fingerprint", wanted.iter().map(|(.., fingerprint)| fingerprint.as_slice())),
+    ]);
     let text = format!(
-        "INSERT INTO idempotency_key ({names}) SELECT {names} FROM {source} AS new WHERE true \
+        "INSERT INTO idempotency_key (workspace_id, \"key\", event_id, fingerprint, created_at) \
+         SELECT workspace_id, \"key\", event_id, fingerprint, {now} FROM {source} AS new WHERE true \
          ON CONFLICT (workspace_id, \"key\") DO UPDATE SET event_id = excluded.event_id, \
          fingerprint = excluded.fingerprint, created_at = excluded.created_at \
-         WHERE idempotency_key.created_at <= $2 \
+         WHERE idempotency_key.created_at <= {forgotten} \
          RETURNING workspace_id, \"key\""
     );
-    let forgotten = (now - idempotency_key::KEPT).millis();
-    let taken = db.query_all_raw(sql::statement(backend, &text, &batch, [forgotten.into()])).await?;
+    let taken = db.query_all_raw(query.text(&text)).await?;
     taken.iter().map(|row| Ok((row.try_get("", "workspace_id")?, row.try_get("", "key")?))).collect()
 }
 
@@ -143,19 +121,15 @@ async fn find(
     db: &impl ConnectionTrait,
     wanted: &[(Key<'_>, usize, [u8; 32])],
 ) -> Result<HashMap<(WorkspaceId, String), (Option<Arc<event::Model>>, Vec<u8>)>, DbErr> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        workspace_id: String,
-        key: &'a str,
-    }
-    let batch: Vec<_> =
-        wanted.iter().map(|((workspace, key), ..)| Row { workspace_id: sql::hex(workspace.0), key }).collect();
-    let backend = db.get_database_backend();
-    let source = sql::rows(backend, &FIELDS[..2]);
+    let mut query = sql::Query::on(db);
+    let source = query.rows([
+        sql::uuid("workspace_id", wanted.iter().map(|((workspace, _), ..)| workspace.0)),
+        sql::text("key", wanted.iter().map(|((_, key), ..)| *key)),
+    ]);
     let text = format!(
         "SELECT * FROM idempotency_key WHERE (workspace_id, \"key\") IN (SELECT workspace_id, \"key\" FROM {source} AS wanted)"
     );
-    let keys = db.query_all_raw(sql::statement(backend, &text, &batch, [])).await?;
+    let keys = db.query_all_raw(query.text(&text)).await?;
     let keys: Vec<idempotency_key::Model> =
         keys.iter().map(|row| sea_orm::FromQueryResult::from_query_result(row, "")).collect::<Result<_, _>>()?;
     let events: Vec<event::Model> =

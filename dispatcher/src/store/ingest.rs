@@ -5,8 +5,10 @@
 //!            once and alone.
 //! Alone      each event is taken or refused on its own. If the database refuses a group, its halves are tried, so
 //!            that a row which it cannot take fails by itself.
-//! Unknown    when the connection breaks during COMMIT, the events are looked up before anybody is answered. Such a group
-//!            is never tried again: it may be there already.
+//! One trip   on PostgreSQL a group is one statement that commits itself, as long as what is known of its workspaces is
+//!            right; the statement checks that. Keys of idempotency, and whatever has changed, take a transaction.
+//! Unknown    when the connection breaks during a commit, the events are looked up before anybody is answered. A group
+//!            is never tried again under other IDs: it may be there already.
 //! Filters    are run elsewhere (see [`super::sieve`]), mostly before a publish gets here. One that depends on a filter that
 //!            was not asked, because the configuration has just changed, is sent back, before anything of its group is
 //!            written, and at most [`SENT_BACK_MAX`] times.
@@ -18,11 +20,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use angarium_entity::change_log::{Change, DeliveryChange, EventChange};
 use angarium_entity::clock::SharedClock;
-use angarium_entity::delivery::{self, Status, Trigger};
-use angarium_entity::{Database, DeliveryId, EventId, Timestamp, TraceContext, WorkspaceId, event};
-use sea_orm::{DatabaseTransaction, DbErr, EntityTrait};
+use angarium_entity::{Database, EventId, Timestamp, WorkspaceId, event};
+use sea_orm::{DatabaseTransaction, DbBackend, DbErr, EntityTrait};
 use tokio::sync::mpsc;
 
 use super::database::{is_connection_lost, is_deadlock};
@@ -30,17 +30,20 @@ use super::idempotency::{self, Claim};
 use super::logged::Logged;
 use super::match_table::{Match, MatchTable, MatchTables};
 use super::sieve::Sieve;
-use super::sql;
+use super::sql::{self, Expected};
 use crate::Tracer;
 use crate::actor::Hubs;
 use crate::job::Job;
 use crate::metrics::{GroupOf, Metrics};
-use crate::publish::{NewEvent, PublishError, Published};
+use crate::publish::{NewEvent, PublishError};
 
 mod queue;
+mod stored;
 
 pub(crate) use queue::Ingest;
 use queue::{Outcome, Request, Turns, queue};
+use stored::Stored;
+pub(super) use stored::{changes_of, pending};
 
 /// How often a group is tried again that stood in a deadlock, such as with a migration.
 const DEADLOCKS_MAX: u32 = 3;
@@ -186,86 +189,84 @@ impl Committer {
     /// Commits the front of a group, at least one request of it. Answers for those that it took.
     async fn try_commit(&mut self, group: &[Request]) -> Result<Vec<Vec<Outcome>>, Failed> {
         let (now, started) = (self.clock.now(), Instant::now());
-        let transaction = self.begin().await?;
-        let all: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
-        let (tables, versions) = self.tables.with_versions(&transaction, workspaces(&all)).await?;
-        let catalogue_version = versions.catalogue;
-        let Some((group, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
         let news: Vec<&NewEvent> = group.iter().flat_map(|request| &request.events).collect();
         let ids: Vec<EventId> = news.iter().map(|_| EventId::new(now)).collect();
-        let claims = idempotency::claim(&transaction, &news, &ids, catalogue_version, now).await?;
-
-        let mut rows: Vec<Arc<event::Model>> = Vec::with_capacity(news.len());
-        let mut deliveries: Vec<delivery::Model> = Vec::new();
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(news.len());
-        for (((new, id), claim), matches) in news.iter().zip(ids).zip(claims).zip(matches) {
-            let Some(matches) = matches else {
-                outcomes.push(Err(PublishError::UnknownWorkspace));
-                continue;
+        if let Some((expected, tables)) = self.expected(&news) {
+            let Some((front, matches)) = matched(group, &tables, now).await else {
+                return Err(Failed::Unasked(tables));
             };
-            if catalogue_version != Some(new.catalogue_version) {
-                outcomes.push(Err(PublishError::CatalogueChanged));
-                continue;
+            let claims = vec![Claim::Fresh; matches.len()];
+            let mut stored = Stored::new(&news, &ids, claims, matches, Some(expected.catalogue), now);
+            if let AtOnce::Stored(membership) = self.store_at_once(&expected, &mut stored, now).await? {
+                self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
+                return Ok(self.tell(front, stored, membership));
             }
-            let event = match claim {
-                Claim::Fresh => Arc::new(row(new, id, now)),
-                Claim::Repeats(event) => {
-                    outcomes.push(Ok(Published { event, duplicate: true }));
-                    continue;
-                }
-                Claim::RepeatsInGroup(first) => {
-                    let first = outcomes.get(first).cloned().unwrap_or(Err(PublishError::IdempotencyMismatch));
-                    outcomes.push(first.map(|published| Published { duplicate: true, ..published }));
-                    continue;
-                }
-                Claim::Clashes => {
-                    outcomes.push(Err(PublishError::IdempotencyMismatch));
-                    continue;
-                }
-                Claim::Gone => {
-                    outcomes.push(Err(PublishError::EventGone));
-                    continue;
-                }
-            };
-            for wanted in matches {
-                let due = new.deliver_at.filter(|at| *at > now);
-                deliveries.push(delivery::Model { next_attempt_at: due, ..pending(&event, wanted, now) });
-            }
-            outcomes.push(Ok(Published { event: event.clone(), duplicate: false }));
-            rows.push(event);
         }
-
-        let mut changes = Vec::new();
-        if !rows.is_empty() {
-            sql::insert_events(&transaction, &rows.iter().map(AsRef::as_ref).collect::<Vec<_>>()).await?;
-        }
-        let mut unlogged = rows.as_slice();
-        for deliveries in deliveries.chunks_mut(DELIVERIES_MAX) {
-            sql::insert_deliveries(&transaction, deliveries).await?;
-            let logged = changes_of(std::mem::take(&mut unlogged).iter().map(AsRef::as_ref), deliveries);
-            changes.extend(sql::append_changes(&transaction, now, logged).await?);
-        }
-        if !unlogged.is_empty() {
-            let logged = changes_of(unlogged.iter().map(AsRef::as_ref), &[]);
-            changes.extend(sql::append_changes(&transaction, now, logged).await?);
-        }
+        let transaction = self.begin().await?;
+        let (tables, versions) = self.tables.with_versions(&transaction, workspaces(&news)).await?;
+        let Some((front, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
+        let (news, ids) = (&news[..matches.len()], &ids[..matches.len()]);
+        let claims = idempotency::claim(&transaction, news, ids, versions.catalogue, now).await?;
+        let mut stored = Stored::new(news, ids, claims, matches, versions.catalogue, now);
+        stored.write(&transaction, now).await?;
         if let Err(error) = transaction.commit().await
-            && let Err(error) = self.confirm(rows.first().map(|event| event.id), error).await
+            && !self.is_stored(&stored, &error).await
         {
             // If it is there after all, its endpoints find it.
-            self.hubs.look(deliveries.iter().map(|row| row.endpoint_id));
+            self.hubs.look(stored.deliveries.iter().map(|row| row.endpoint_id));
             return Err(Failed::Unknown(error));
         }
-        self.metrics.committed(GroupOf::Publishes, rows.len(), started.elapsed());
+        self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
+        Ok(self.tell(front, stored, versions.membership))
+    }
 
-        let by_id: HashMap<EventId, Arc<event::Model>> = rows.into_iter().map(|event| (event.id, event)).collect();
-        let (later, at_once): (Vec<_>, Vec<_>) = deliveries.iter().partition(|row| row.next_attempt_at.is_some());
+    /// What events may be stored by without asking first, if they may: where what is known of all of their workspaces is
+    /// still right, one statement does it all. A key has to be claimed before.
+    fn expected(&self, news: &[&NewEvent]) -> Option<(Expected, Tables)> {
+        let catalogue = news.first()?.catalogue_version;
+        let is_usual = |new: &&NewEvent| new.idempotency_key.is_none() && new.catalogue_version == catalogue;
+        if self.db.backend() != DbBackend::Postgres || !news.iter().all(is_usual) {
+            return None;
+        }
+        let known = workspaces(news).into_iter().map(|workspace| Some((workspace, self.tables.latest(workspace)?)));
+        let tables: Tables = known.collect::<Option<_>>()?;
+        let workspaces = tables.iter().map(|(workspace, table)| (*workspace, table.version())).collect();
+        Some((Expected { workspaces, catalogue }, tables))
+    }
+
+    /// Stores a group by one statement, unless it is too large for one or something is not as expected.
+    async fn store_at_once(&self, expected: &Expected, stored: &mut Stored, now: Timestamp) -> Result<AtOnce, Failed> {
+        if stored.deliveries.len() > DELIVERIES_MAX {
+            return Ok(AtOnce::NotStored);
+        }
+        let events: Vec<&event::Model> = stored.events.iter().map(AsRef::as_ref).collect();
+        let log = changes_of(events.iter().copied(), &stored.deliveries);
+        stored.logged = log.keys().copied().collect();
+        match sql::publish(self.db.write(), expected, &events, &mut stored.deliveries, now, log).await {
+            Ok(Some(membership)) => Ok(AtOnce::Stored(Some(membership))),
+            Ok(None) => Ok(AtOnce::NotStored),
+            // Its places are not known, so its endpoints are told to look.
+            Err(error) if is_connection_lost(&error) && self.is_stored(stored, &error).await => {
+                Ok(AtOnce::Stored(None))
+            }
+            // Tried again under the same IDs: if PostgreSQL still works on it, one of the two is refused.
+            Err(error) if is_connection_lost(&error) => Ok(AtOnce::NotStored),
+            Err(error) => Err(Failed::Refused(error)),
+        }
+    }
+
+    /// Hands the jobs of a group that is durable to the hubs. Answers its publishers.
+    fn tell(&self, group: &[Request], stored: Stored, membership: Option<i64>) -> Vec<Vec<Outcome>> {
+        let by_id: HashMap<EventId, Arc<event::Model>> =
+            stored.events.into_iter().map(|event| (event.id, event)).collect();
+        let (later, at_once): (Vec<_>, Vec<_>) =
+            stored.deliveries.iter().partition(|row| row.next_attempt_at.is_some());
         let jobs = at_once.into_iter().filter_map(|row| Some(Job::new(row, by_id.get(&row.event_id)?.clone())));
-        self.hubs.deliver(jobs, versions.membership);
+        self.hubs.deliver(jobs, membership);
         self.hubs.remind(later.iter().filter_map(|row| Some((row.next_attempt_at?, row.endpoint_id))));
-        self.logged.tell(changes);
-        let mut outcomes = outcomes.into_iter();
-        Ok(group.iter().map(|request| outcomes.by_ref().take(request.events.len()).collect()).collect())
+        self.logged.tell(stored.logged);
+        let mut outcomes = stored.outcomes.into_iter();
+        group.iter().map(|request| outcomes.by_ref().take(request.events.len()).collect()).collect()
     }
 
     /// A connection of the pool may have been cut while nobody used it: then another one is taken.
@@ -276,19 +277,27 @@ impl Committer {
         }
     }
 
-    /// COMMIT failed: whether it happened is told by the rows.
-    async fn confirm(&self, event: Option<EventId>, error: DbErr) -> Result<(), DbErr> {
-        let Some(event) = event else { return Err(error) };
+    /// The connection broke while a group was being committed: whether it was is told by the rows, if anything tells.
+    async fn is_stored(&self, stored: &Stored, error: &DbErr) -> bool {
+        let Some(event) = stored.events.first().map(|event| event.id) else { return false };
+        tracing::warn!(%error, "the connection was lost during a commit; looking up what became of it");
         for _ in 0..LOOK_UPS {
             match event::Entity::find_by_id(event).one(self.db.write()).await {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => return Err(error),
+                Ok(found) => return found.is_some(),
                 Err(again) => tracing::warn!(error = %again, "could not look up whether a group was committed"),
             }
             tokio::time::sleep(LOOK_UP_PAUSE).await;
         }
-        Err(error)
+        false
     }
+}
+
+/// What came of storing a group by one statement.
+enum AtOnce {
+    /// It is durable. With the version of the membership, if the places of the deliveries are known.
+    Stored(Option<i64>),
+    /// It is not, as far as anybody knows.
+    NotStored,
 }
 
 /// The front of a group whose events go to about [`DELIVERIES_MAX`] endpoints, and where each of them goes; none where
@@ -324,75 +333,4 @@ fn workspaces(news: &[&NewEvent]) -> Vec<WorkspaceId> {
     workspaces.sort_unstable();
     workspaces.dedup();
     workspaces
-}
-
-fn row(new: &NewEvent, id: EventId, now: Timestamp) -> event::Model {
-    let (trace_parent, trace_state) = new.trace.clone().map(TraceContext::into_headers).unzip();
-    event::Model {
-        id,
-        workspace_id: new.workspace_id,
-        event_type: new.event_type.clone(),
-        payload: new.payload.clone(),
-        channels: new.channels.clone().into(),
-        idempotency_key: new.idempotency_key.clone(),
-        occurred_at: new.occurred_at.unwrap_or(now),
-        test: false,
-        created_at: now,
-        sealed: None,
-        trace_parent,
-        trace_state: trace_state.flatten(),
-    }
-}
-
-pub(super) fn pending(event: &event::Model, wanted: Match, now: Timestamp) -> delivery::Model {
-    delivery::Model {
-        id: DeliveryId::new(now),
-        workspace_id: event.workspace_id,
-        event_id: event.id,
-        endpoint_id: wanted.endpoint_id,
-        subscription_id: wanted.subscription_id,
-        shard: wanted.shard,
-        seq: 0,
-        status: Status::Pending,
-        status_reason: None,
-        trigger: Trigger::Event,
-        replay_id: None,
-        event_type: event.event_type.clone(),
-        attempt_count: 0,
-        round: 1,
-        round_attempts: 0,
-        next_attempt_at: None,
-        last_attempt_at: None,
-        response_status_code: None,
-        created_at: now,
-        updated_at: now,
-        completed_at: None,
-    }
-}
-
-/// What the log says of new events, those that match nothing included, and of their deliveries.
-pub(super) fn changes_of<'a>(
-    events: impl Iterator<Item = &'a event::Model>,
-    deliveries: &[delivery::Model],
-) -> HashMap<WorkspaceId, Vec<Change>> {
-    let mut by_workspace: HashMap<WorkspaceId, Vec<Change>> = HashMap::new();
-    if !sql::LOG {
-        return by_workspace;
-    }
-    for row in events {
-        by_workspace.entry(row.workspace_id).or_default().push(EventChange { event_id: row.id }.into());
-    }
-    for row in deliveries {
-        let change = DeliveryChange {
-            delivery_id: row.id,
-            event_id: row.event_id,
-            endpoint_id: row.endpoint_id,
-            subscription_id: row.subscription_id,
-            attempt_id: None,
-            previous_status: None,
-            status: row.status.name().to_owned(),
-        };
-        by_workspace.entry(row.workspace_id).or_default().push(change.into());
-    }
-    by_workspace
 }

@@ -1,6 +1,6 @@
 //! Wakes the live streams when something was logged, on this node and on the others.
 
-use angarium_entity::{WorkspaceId, change_log};
+use angarium_entity::WorkspaceId;
 use tokio::sync::broadcast;
 
 use crate::cluster::Ownership;
@@ -22,13 +22,13 @@ impl Logged {
         Self { here: broadcast::Sender::new(KEPT), ownership, peers }
     }
 
-    /// Tells of rows that are committed.
-    pub(crate) fn tell(&self, rows: impl IntoIterator<Item = change_log::Model>) {
-        for row in rows {
+    /// Tells of workspaces whose logs have new rows, which are committed.
+    pub(crate) fn tell(&self, workspaces: impl IntoIterator<Item = WorkspaceId>) {
+        for workspace in workspaces {
             // Nobody watching is not an error.
-            let _ = self.here.send(row.workspace_id);
+            let _ = self.here.send(workspace);
             if self.ownership.has_peers() {
-                self.peers.news(News::Logged(row.workspace_id));
+                self.peers.news(News::Logged(workspace));
             }
         }
     }

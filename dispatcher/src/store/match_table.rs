@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use angarium_entity::subscription::event_filter::EventFilter;
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
-use serde::Serialize;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::sieve::{Condition, Verdicts};
 use super::sql;
@@ -203,19 +202,13 @@ async fn versions(
     db: &impl ConnectionTrait,
     workspaces: impl IntoIterator<Item = WorkspaceId>,
 ) -> Result<Vec<(WorkspaceId, i64, Versions)>, DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        id: String,
-    }
-    let batch: Vec<_> = workspaces.into_iter().map(|id| Row { id: sql::hex(id.0) }).collect();
-    let backend = db.get_database_backend();
-    let source = sql::rows(backend, &[sql::uuid("id")]);
+    let mut query = sql::Query::on(db);
+    let source = query.rows([sql::uuid("id", workspaces.into_iter().map(|id| id.0))]);
     let text = format!(
         "SELECT workspace.id, config_version, catalogue_version, membership_version FROM workspace CROSS JOIN installation \
          WHERE deleted_at IS NULL AND workspace.id IN (SELECT id FROM {source} AS wanted)"
     );
-    let statement: Statement = sql::statement(backend, &text, &batch, []);
-    let found = db.query_all_raw(statement).await?;
+    let found = db.query_all_raw(query.text(&text)).await?;
     let read = |row: &QueryResult| {
         let catalogue = Some(row.try_get("", "catalogue_version")?);
         let membership = Some(row.try_get("", "membership_version")?);

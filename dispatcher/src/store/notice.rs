@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use angarium_entity::event_type::reserved::Notice;
 use angarium_entity::json::StringList;
-use angarium_entity::{EndpointId, EventId, Timestamp, WorkspaceId, change_log, delivery, event};
+use angarium_entity::{EndpointId, EventId, Timestamp, WorkspaceId, delivery, event};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::logged::Logged;
@@ -29,13 +29,13 @@ const DELIVERIES_MAX: usize = 5_000;
 #[must_use = "when it is committed, tell of it"]
 pub struct Raised {
     endpoints: Vec<EndpointId>,
-    changes: Vec<change_log::Model>,
+    changes: Vec<WorkspaceId>,
 }
 
 impl Raised {
-    /// With a row of the change log that was written in the same transaction.
-    pub(crate) fn with(mut self, row: change_log::Model) -> Self {
-        self.changes.push(row);
+    /// With a workspace whose log was written in the same transaction.
+    pub(crate) fn with(mut self, workspace: WorkspaceId) -> Self {
+        self.changes.push(workspace);
         self
     }
 }

@@ -1,6 +1,6 @@
 //! A retry by hand.
 
-use angarium_entity::change_log::{self, DeliveryChange};
+use angarium_entity::change_log::DeliveryChange;
 use angarium_entity::delivery::{self, DeliveryState};
 use angarium_entity::{Database, DeliveryId, Timestamp, WorkspaceId, event};
 use sea_orm::entity::prelude::*;
@@ -16,7 +16,7 @@ pub(crate) async fn retry(
     workspace: WorkspaceId,
     id: DeliveryId,
     now: Timestamp,
-) -> Result<(delivery::Model, Vec<change_log::Model>), RetryError> {
+) -> Result<(delivery::Model, Vec<WorkspaceId>), RetryError> {
     let transaction = db.begin().await?;
     let before = delivery::Entity::of(workspace).filter(delivery::Column::Id.eq(id)).one(&transaction).await?;
     let before = before.ok_or(RetryError::NotFound)?;

@@ -11,10 +11,9 @@ use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, endpoint_h
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ConnectionTrait, DbErr};
-use serde::Serialize;
 
 use super::completion::Applied;
-use super::sql::{self, Field};
+use super::sql;
 use crate::report::{EndpointHold, Report};
 
 /// Does to the endpoints what the results that counted ask for. Answers which of them must read their rules again, and
@@ -92,82 +91,49 @@ async fn set_status(
     Ok(moved.rows_affected > 0)
 }
 
+/// What a later state of health replaces.
+const NEWS: [&str; 9] = [
+    "status",
+    "recent",
+    "consecutive_failures",
+    "failing_since",
+    "last_failure_at",
+    "last_success_at",
+    "opened",
+    "probe_at",
+    "updated_at",
+];
+
 /// Writes the latest of what is worth noting of each endpoint, unless a person has started it afresh meanwhile.
 async fn write_health(db: &impl ConnectionTrait, counted: &[&Report]) -> Result<(), DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        endpoint_id: String,
-        workspace_id: String,
-        generation: i32,
-        status: String,
-        recent: i32,
-        consecutive_failures: i32,
-        failing_since: Option<i64>,
-        last_failure_at: Option<i64>,
-        last_success_at: Option<i64>,
-        opened: i32,
-        probe_at: Option<i64>,
-        updated_at: i64,
-    }
-    const FIELDS: [Field; 12] = [
-        sql::uuid("endpoint_id"),
-        sql::uuid("workspace_id"),
-        sql::int("generation"),
-        sql::text("status"),
-        sql::int("recent"),
-        sql::int("consecutive_failures"),
-        sql::big("failing_since"),
-        sql::big("last_failure_at"),
-        sql::big("last_success_at"),
-        sql::int("opened"),
-        sql::big("probe_at"),
-        sql::big("updated_at"),
-    ];
     // Always in the same order, so that two writers never wait for each other.
     let latest: BTreeMap<EndpointId, endpoint_health::Model> =
         counted.iter().filter_map(|report| report.verdict.health).map(|health| (health.endpoint_id, health)).collect();
     if latest.is_empty() {
         return Ok(());
     }
-    let millis = |at: Option<Timestamp>| at.map(Timestamp::millis);
-    let batch: Vec<_> = latest
-        .values()
-        .map(|health| Row {
-            endpoint_id: sql::hex(health.endpoint_id.0),
-            workspace_id: sql::hex(health.workspace_id.0),
-            generation: health.generation,
-            status: health.status.to_value(),
-            recent: health.recent,
-            consecutive_failures: health.consecutive_failures,
-            failing_since: millis(health.failing_since),
-            last_failure_at: millis(health.last_failure_at),
-            last_success_at: millis(health.last_success_at),
-            opened: health.opened,
-            probe_at: millis(health.probe_at),
-            updated_at: health.updated_at.millis(),
-        })
-        .collect();
-    let backend = db.get_database_backend();
-    let (names, source) = (sql::names(&FIELDS), sql::rows(backend, &FIELDS));
-    let news: Vec<_> = [
-        "status",
-        "recent",
-        "consecutive_failures",
-        "failing_since",
-        "last_failure_at",
-        "last_success_at",
-        "opened",
-        "probe_at",
-        "updated_at",
-    ]
-    .iter()
-    .map(|name| format!("{name} = excluded.{name}"))
-    .collect();
+    let healths: Vec<_> = latest.values().collect();
+    let mut query = sql::Query::on(db);
+    let source = query.rows([
+        sql::uuid("endpoint_id", healths.iter().map(|health| health.endpoint_id.0)),
+        sql::uuid("workspace_id", healths.iter().map(|health| health.workspace_id.0)),
+        sql::int("generation", healths.iter().map(|health| health.generation)),
+        sql::word("status", healths.iter().map(|health| health.status)),
+        sql::int("recent", healths.iter().map(|health| health.recent)),
+        sql::int("consecutive_failures", healths.iter().map(|health| health.consecutive_failures)),
+        sql::time("failing_since", healths.iter().map(|health| health.failing_since)),
+        sql::time("last_failure_at", healths.iter().map(|health| health.last_failure_at)),
+        sql::time("last_success_at", healths.iter().map(|health| health.last_success_at)),
+        sql::int("opened", healths.iter().map(|health| health.opened)),
+        sql::time("probe_at", healths.iter().map(|health| health.probe_at)),
+        sql::time("updated_at", healths.iter().map(|health| health.updated_at)),
+    ]);
+    let news = NEWS.map(|name| format!("{name} = excluded.{name}")).join(", ");
+    let names = format!("endpoint_id, workspace_id, generation, {}", NEWS.join(", "));
     // SQLite takes the ON of a conflict for that of a join unless there is a WHERE before it.
     let text = format!(
         "INSERT INTO endpoint_health ({names}) SELECT {names} FROM {source} AS new WHERE true ORDER BY endpoint_id \
-         ON CONFLICT (endpoint_id) DO UPDATE SET {} WHERE endpoint_health.generation <= excluded.generation",
-        news.join(", ")
+         ON CONFLICT (endpoint_id) DO UPDATE SET {news} WHERE endpoint_health.generation <= excluded.generation"
     );
-    db.execute_raw(sql::statement(backend, &text, &batch, [])).await.map(drop)
+    db.execute_raw(query.text(&text)).await.map(drop)
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use angarium_entity::change_log;
 use angarium_entity::delivery::{self, Trigger};
 use angarium_entity::json::StringList;
-use angarium_entity::{Database, EventId, Timestamp, TraceContext, event};
+use angarium_entity::{Database, EventId, Timestamp, TraceContext, WorkspaceId, event};
 use sea_orm::DbErr;
 
 use super::match_table::Match;
@@ -18,7 +17,7 @@ pub(crate) async fn insert(
     test: NewTest,
     shard: i32,
     now: Timestamp,
-) -> Result<(Arc<event::Model>, delivery::Model, Vec<change_log::Model>), DbErr> {
+) -> Result<(Arc<event::Model>, delivery::Model, Vec<WorkspaceId>), DbErr> {
     let (trace_parent, trace_state) = test.trace.map(TraceContext::into_headers).unzip();
     let event = event::Model {
         id: EventId::new(now),

@@ -9,12 +9,11 @@ use angarium_entity::{EndpointId, EventId, ReplayId, Timestamp, event, replay, r
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _};
-use serde::Serialize;
 
 use super::super::ingest;
 use super::super::match_table::{Match, MatchTable};
 use super::super::sieve::{Question, Verdicts};
-use super::super::sql::{self, Field};
+use super::super::sql;
 
 /// Items of a batch; as many events are read at most.
 const ITEMS_AT_ONCE: u64 = 64;
@@ -223,26 +222,20 @@ async fn made_already(
     replay: ReplayId,
     pairs: &[(EventId, Match)],
 ) -> Result<HashSet<(EventId, EndpointId)>, DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        event_id: String,
-        endpoint_id: String,
-    }
-    const FIELDS: [Field; 2] = [sql::uuid("event_id"), sql::uuid("endpoint_id")];
-    let batch: Vec<_> = pairs
-        .iter()
-        .map(|(event, wanted)| Row { event_id: sql::hex(event.0), endpoint_id: sql::hex(wanted.endpoint_id.0) })
-        .collect();
-    if batch.is_empty() {
+    if pairs.is_empty() {
         return Ok(HashSet::new());
     }
-    let backend = db.get_database_backend();
-    let source = sql::rows(backend, &FIELDS);
+    let mut query = sql::Query::on(db);
+    let replay = query.value(replay);
+    let source = query.rows([
+        sql::uuid("event_id", pairs.iter().map(|(event, _)| event.0)),
+        sql::uuid("endpoint_id", pairs.iter().map(|(_, wanted)| wanted.endpoint_id.0)),
+    ]);
     let text = format!(
         "SELECT d.event_id, d.endpoint_id FROM {source} AS wanted JOIN delivery AS d \
-         ON d.replay_id = $2 AND d.event_id = wanted.event_id AND d.endpoint_id = wanted.endpoint_id"
+         ON d.replay_id = {replay} AND d.event_id = wanted.event_id AND d.endpoint_id = wanted.endpoint_id"
     );
-    let found = db.query_all_raw(sql::statement(backend, &text, &batch, [replay.into()])).await?;
+    let found = db.query_all_raw(query.text(&text)).await?;
     found.iter().map(|row| Ok((row.try_get("", "event_id")?, row.try_get("", "endpoint_id")?))).collect()
 }
 

@@ -1,0 +1,82 @@
+//! Results that move their delivery and nothing else, as one statement of PostgreSQL, which commits itself.
+//!
+//! The fence, the compare-and-set, the attempts and the log are parts of it. A result that does not find its delivery as
+//! it left it is not among the answers, and nothing of it was written.
+
+use std::collections::HashMap;
+
+use angarium_entity::delivery::DeliveryState;
+use angarium_entity::{Database, DeliveryId, NodeId, Timestamp};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use super::Applied;
+use super::write::{ATTEMPT, attempt_columns, move_columns, sorted};
+use crate::report::Report;
+use crate::store::sql::{self, Query};
+
+/// The node that made a group, if all of it is plain.
+pub(super) fn node(db: &Database, group: &[Report]) -> Option<NodeId> {
+    let node = group.first()?.node?;
+    (db.backend() == DbBackend::Postgres && group.iter().all(|report| report.node == Some(node) && is_plain(report)))
+        .then_some(node)
+}
+
+/// Whether it says nothing of its endpoint, and nothing is to be told of it.
+fn is_plain(report: &Report) -> bool {
+    let verdict = &report.verdict;
+    report.hold.is_none()
+        && !report.confirms
+        && !matches!(report.next, DeliveryState::Exhausted { .. })
+        && verdict.health.is_none()
+        && !verdict.is_news
+        && !verdict.recovered
+}
+
+/// Commits those that find their deliveries as they left them. Answers what became of these.
+pub(super) async fn commit(
+    db: &Database,
+    node: NodeId,
+    group: &[Report],
+    now: Timestamp,
+) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
+    let reports = sorted(group);
+    let mut query = Query::of(db.backend());
+    let (node, now) = (query.value(node), query.value(now.millis()));
+    let changes: Vec<_> = reports.iter().map(|report| report.change()).collect();
+    let mut columns = attempt_columns(&reports);
+    columns.extend(move_columns(&reports));
+    columns.push(sql::json("change", &changes));
+    let source = query.rows(columns);
+    let log = if sql::LOG {
+        format!(
+            ", log_row AS (INSERT INTO change_log (workspace_id, at, changes) \
+             SELECT workspace_id, {now}, jsonb_agg(change) FROM moved GROUP BY workspace_id)"
+        )
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "WITH held AS (SELECT id FROM node WHERE id = {node} FOR KEY SHARE), \
+         moved AS (UPDATE delivery AS d SET attempt_count = d.attempt_count + r.sent, \
+         round_attempts = d.round_attempts + r.sent, status = r.status, status_reason = r.reason, \
+         next_attempt_at = r.next_attempt_at, completed_at = r.ended_at, \
+         last_attempt_at = CASE WHEN r.sent = 1 THEN r.started_at ELSE d.last_attempt_at END, \
+         response_status_code = CASE WHEN r.sent = 1 THEN r.response_status_code ELSE d.response_status_code END, \
+         updated_at = {now} FROM {source} AS r \
+         WHERE d.id = r.delivery_id AND d.attempt_count = r.expected AND d.round = r.round \
+         AND d.status IN ('PENDING', 'RETRYING') AND EXISTS (SELECT 1 FROM held) RETURNING r.*), \
+         attempt_row AS (INSERT INTO attempt ({ATTEMPT}) SELECT {ATTEMPT} FROM moved WHERE sent = 1){log} \
+         SELECT delivery_id FROM moved"
+    );
+    let moved = db.write().query_all_raw(query.text(&text)).await?;
+    let by_id: HashMap<DeliveryId, &Report> =
+        reports.into_iter().map(|report| (report.job.delivery_id, report)).collect();
+    let mut applied = HashMap::with_capacity(moved.len());
+    for row in moved {
+        let id: DeliveryId = row.try_get("", "delivery_id")?;
+        let Some(next) = by_id.get(&id).map(|report| &report.next) else { continue };
+        let status = next.status().name().to_owned();
+        applied.insert(id, Applied { decided: true, status, next_attempt_at: next.next_attempt_at() });
+    }
+    Ok(applied)
+}
