@@ -1,10 +1,11 @@
 //! The real program, as a process that can be killed.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The program, as cargo has built it beside the tests. Testing the whole workspace builds it, because the package that
 /// it belongs to has an integration test (`api/tests/cli.rs`); for one package alone, build it first.
@@ -18,12 +19,17 @@ pub fn program() -> &'static Path {
     })
 }
 
-/// A running `angarium`. Killed when dropped.
+/// How much of what a program said a failing test tells.
+const LINES_KEPT: usize = 200;
+
+/// A running `angarium`. Killed when dropped; a test that fails tells what it said last.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     base: String,
     output: Vec<String>,
+    /// What it said since.
+    later: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Process {
@@ -87,8 +93,18 @@ impl Process {
             }
         };
         // What it says later must be read, or it would block on a full pipe.
-        std::thread::spawn(move || output.into_iter().for_each(drop));
-        Self { child, base, output: seen }
+        let later: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let kept = later.clone();
+        std::thread::spawn(move || {
+            for line in output {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_back(line);
+                if kept.len() > LINES_KEPT {
+                    kept.pop_front();
+                }
+            }
+        });
+        Self { child, base, output: seen, later }
     }
 
     /// Where it listens, such as `http://127.0.0.1:40123`.
@@ -128,6 +144,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the last that the program at {} said:", self.base);
+            later.iter().for_each(|line| eprintln!("  {line}"));
+        }
     }
 }
 

@@ -49,10 +49,10 @@ pub(crate) async fn run(db: Database, hubs: Hubs, mut asked: mpsc::UnboundedRece
 
 async fn read(db: &Database, ids: &[DeliveryId]) -> Result<Vec<Job>, DbErr> {
     let db = db.read();
-    let mut rows: Vec<delivery::Model> = sql::find_by_uuids(db, "delivery", "id", ids.iter().map(|id| id.0)).await?;
+    let mut rows = sql::find_by_uuids::<delivery::Entity>(db, delivery::Column::Id, ids.iter().map(|id| id.0)).await?;
     rows.retain(|row| row.status == Status::Pending);
-    let events: Vec<event::Model> =
-        sql::find_by_uuids(db, "event", "id", rows.iter().map(|row| row.event_id.0)).await?;
+    let events =
+        sql::find_by_uuids::<event::Entity>(db, event::Column::Id, rows.iter().map(|row| row.event_id.0)).await?;
     let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
     Ok(rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect())
 }

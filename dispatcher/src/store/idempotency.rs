@@ -127,13 +127,15 @@ async fn find(
         sql::text("key", wanted.iter().map(|((_, key), ..)| *key)),
     ]);
     let text = format!(
-        "SELECT * FROM idempotency_key WHERE (workspace_id, \"key\") IN (SELECT workspace_id, \"key\" FROM {source} AS wanted)"
+        "SELECT {} FROM idempotency_key AS known \
+         WHERE (workspace_id, \"key\") IN (SELECT workspace_id, \"key\" FROM {source} AS wanted)",
+        sql::columns::<idempotency_key::Entity>("known")
     );
     let keys = db.query_all_raw(query.text(&text)).await?;
     let keys: Vec<idempotency_key::Model> =
         keys.iter().map(|row| sea_orm::FromQueryResult::from_query_result(row, "")).collect::<Result<_, _>>()?;
-    let events: Vec<event::Model> =
-        sql::find_by_uuids(db, "event", "id", keys.iter().map(|key| key.event_id.0)).await?;
+    let events =
+        sql::find_by_uuids::<event::Entity>(db, event::Column::Id, keys.iter().map(|key| key.event_id.0)).await?;
     let events: HashMap<EventId, Arc<event::Model>> =
         events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
     let found = keys.into_iter().map(|key| {

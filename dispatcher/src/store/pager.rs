@@ -142,22 +142,22 @@ impl Pager {
         let transaction = self.db.begin_reading().await?;
         let db = &transaction;
         let uuids = || ids.iter().map(|id| id.0);
-        let rows: Vec<endpoint::Model> = sql::find_by_uuids(db, "endpoint", "id", uuids()).await?;
-        let secrets: Vec<signing_secret::Model> =
-            sql::find_by_uuids(db, "signing_secret", "endpoint_id", uuids()).await?;
+        let rows = sql::find_by_uuids::<endpoint::Entity>(db, endpoint::Column::Id, uuids()).await?;
+        let secrets =
+            sql::find_by_uuids::<signing_secret::Entity>(db, signing_secret::Column::EndpointId, uuids()).await?;
         // Those included that have moved on and left deliveries behind.
         let known = sql::subscriptions_at(db, uuids()).await?;
         let subscriptions: HashSet<_> = known.iter().map(|(_, subscription)| subscription.0).collect();
-        let healths: Vec<endpoint_health::Model> =
-            sql::find_by_uuids(db, "endpoint_health", "endpoint_id", uuids()).await?;
+        let healths =
+            sql::find_by_uuids::<endpoint_health::Entity>(db, endpoint_health::Column::EndpointId, uuids()).await?;
         let mut health_of: HashMap<_, _> = healths.into_iter().map(|health| (health.endpoint_id, health)).collect();
-        let subscriptions: Vec<subscription::Model> =
-            sql::find_by_uuids(db, "subscription", "id", subscriptions).await?;
+        let subscriptions =
+            sql::find_by_uuids::<subscription::Entity>(db, subscription::Column::Id, subscriptions).await?;
         let subscriptions: HashMap<_, _> = subscriptions.into_iter().map(|row| (row.id, row)).collect();
         let mut workspaces: Vec<_> = rows.iter().map(|row| row.workspace_id.0).collect();
         workspaces.sort_unstable();
         workspaces.dedup();
-        let workspaces: Vec<workspace::Model> = sql::find_by_uuids(db, "workspace", "id", workspaces).await?;
+        let workspaces = sql::find_by_uuids::<workspace::Entity>(db, workspace::Column::Id, workspaces).await?;
         let workspaces: HashMap<WorkspaceId, workspace::Model> =
             workspaces.into_iter().filter(|row| row.deleted_at.is_none()).map(|row| (row.id, row)).collect();
         let mut secrets_of = group(secrets, |secret| secret.endpoint_id);

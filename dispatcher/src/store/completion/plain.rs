@@ -40,17 +40,20 @@ pub(super) async fn commit(
     now: Timestamp,
 ) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
     let reports = sorted(group);
+    let places: HashMap<DeliveryId, i32> =
+        (0..).zip(group).map(|(place, report)| (report.job.delivery_id, place)).collect();
     let mut query = Query::of(db.backend());
     let (node, now) = (query.value(node), query.value(now.millis()));
     let changes: Vec<_> = reports.iter().map(|report| report.change()).collect();
     let mut columns = attempt_columns(&reports);
     columns.extend(move_columns(&reports));
     columns.push(sql::json("change", &changes));
+    columns.push(sql::int("place", reports.iter().map(|report| places[&report.job.delivery_id])));
     let source = query.rows(columns);
     let log = if sql::LOG {
         format!(
             ", log_row AS (INSERT INTO change_log (workspace_id, at, changes) \
-             SELECT workspace_id, {now}, jsonb_agg(change) FROM moved GROUP BY workspace_id)"
+             SELECT workspace_id, {now}, jsonb_agg(change ORDER BY place) FROM moved GROUP BY workspace_id)"
         )
     } else {
         String::new()

@@ -1,7 +1,7 @@
 //! One page: what an endpoint sends next, as the rows say it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use angarium_entity::delivery::{self, Status};
 use angarium_entity::{EndpointId, Timestamp, event};
@@ -13,7 +13,9 @@ use crate::store::sql;
 
 /// First attempts in publish order, and what is due by its time. Deliveries of subscriptions that are switched off
 /// wait: others pass them.
-const PAGE: &str = "\
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    named(
+        "\
     SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
     SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
     AND status = 'PENDING' AND next_attempt_at IS NULL \
@@ -27,10 +29,14 @@ const PAGE: &str = "\
     FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
     WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-    JOIN event ON event.id = page.event_id";
+    JOIN event ON event.id = page.event_id",
+    )
+});
 
 /// The same with STRICT: what was tried or asked for again stands in the line, due or not.
-const STRICT_PAGE: &str = "\
+static STRICT_PAGE: LazyLock<String> = LazyLock::new(|| {
+    named(
+        "\
     SELECT page.*, octet_length(event.payload) AS payload_bytes FROM (\
     SELECT * FROM (SELECT * FROM delivery WHERE shard = $1 AND endpoint_id = $2 \
     AND status = 'PENDING' AND next_attempt_at IS NULL \
@@ -50,7 +56,14 @@ const STRICT_PAGE: &str = "\
     FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
     WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-    JOIN event ON event.id = page.event_id";
+    JOIN event ON event.id = page.event_id",
+    )
+});
+
+/// With the columns of a delivery by name.
+fn named(text: &str) -> String {
+    text.replace("page.*", &sql::columns::<delivery::Entity>("page"))
+}
 
 const NEXT_DUE: &str = "\
     SELECT next_attempt_at FROM delivery WHERE endpoint_id = $1 AND next_attempt_at > $2 \
@@ -71,11 +84,12 @@ pub(super) struct Wanted {
 
 pub(super) async fn read(db: &impl ConnectionTrait, wanted: Wanted, now: Timestamp) -> Result<PageRead, DbErr> {
     let Wanted { endpoint, shard, limit, strict, bytes_max } = wanted;
-    let query =
-        |text, values: Vec<sea_orm::Value>| Statement::from_sql_and_values(db.get_database_backend(), text, values);
+    let query = |text: &str, values: Vec<sea_orm::Value>| {
+        Statement::from_sql_and_values(db.get_database_backend(), text, values)
+    };
     let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
     let values = vec![shard.into(), endpoint.into(), now.into(), rows_max.into()];
-    let found = db.query_all_raw(query(if strict { STRICT_PAGE } else { PAGE }, values)).await?;
+    let found = db.query_all_raw(query(if strict { &STRICT_PAGE } else { &PAGE }, values)).await?;
     let next_due = match db.query_one_raw(query(NEXT_DUE, vec![endpoint.into(), now.into()])).await? {
         Some(row) => row.try_get("", "next_attempt_at")?,
         None => None,
@@ -91,7 +105,7 @@ pub(super) async fn read(db: &impl ConnectionTrait, wanted: Wanted, now: Timesta
     let mut events: Vec<_> = rows.iter().map(|row| row.event_id.0).collect();
     events.sort_unstable();
     events.dedup();
-    let events: Vec<event::Model> = sql::find_by_uuids(db, "event", "id", events).await?;
+    let events = sql::find_by_uuids::<event::Entity>(db, event::Column::Id, events).await?;
     let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
     let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
     Ok(PageRead { endpoint, jobs, full, next_due })
