@@ -95,20 +95,18 @@ impl MigrationTrait for Migration {
                 "CREATE INDEX delivery_workspace ON delivery (workspace_id, created_at, id)",
                 "CREATE INDEX delivery_workspace_unusual ON delivery (workspace_id, status, created_at, id) \
                  WHERE status <> 'SUCCEEDED'",
+                // Not of what is new, which is most of what there ever was.
                 "CREATE INDEX delivery_workspace_unusual_updated ON delivery (workspace_id, status, updated_at, id) \
-                 WHERE status <> 'SUCCEEDED'",
+                 WHERE status <> 'SUCCEEDED' AND status <> 'PENDING'",
                 "CREATE INDEX delivery_workspace_type ON delivery (workspace_id, event_type, created_at, id)",
                 "CREATE INDEX delivery_replay ON delivery (replay_id, created_at, id) WHERE replay_id IS NOT NULL",
                 "CREATE INDEX delivery_endpoint ON delivery (endpoint_id, created_at, id)",
                 "CREATE INDEX delivery_subscription ON delivery (subscription_id, created_at, id)",
                 "CREATE INDEX delivery_event ON delivery (event_id, created_at, id)",
-                // What became final, counted without reading the rows.
-                "CREATE INDEX delivery_workspace_completed ON delivery (workspace_id, completed_at, status) \
-                 WHERE completed_at IS NOT NULL",
-                "CREATE INDEX delivery_endpoint_completed ON delivery (endpoint_id, completed_at, status, workspace_id) \
-                 WHERE completed_at IS NOT NULL",
-                "CREATE INDEX delivery_subscription_completed ON delivery \
-                 (subscription_id, completed_at, status, workspace_id) WHERE completed_at IS NOT NULL",
+                // What became final, counted without reading the rows. Of a workspace or a subscription, that of all of
+                // its endpoints: every index more costs each delivery as much as a tenth of itself.
+                "CREATE INDEX delivery_endpoint_completed ON delivery \
+                 (endpoint_id, completed_at, status, workspace_id, subscription_id) WHERE completed_at IS NOT NULL",
                 "CREATE INDEX attempt_delivery ON attempt (delivery_id, number)",
             ],
         )

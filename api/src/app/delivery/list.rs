@@ -25,7 +25,8 @@ pub enum Sort {
     /// Order by `nextAttemptAt`; needs `endpointId` or `subscriptionId`. Those without a next attempt count as the
     /// latest.
     NextAttemptAt,
-    /// Order by `updatedAt`; only with statuses other than SUCCEEDED, or with `endpointId` or `subscriptionId`.
+    /// Order by `updatedAt`; only with statuses other than PENDING and SUCCEEDED, or with `endpointId` or
+    /// `subscriptionId`.
     UpdatedAt,
 }
 
@@ -126,6 +127,9 @@ impl Filter {
             if !status.contains(&Status::Succeeded) {
                 // Says in the words of the index what the list of statuses implies.
                 select = select.filter(Expr::cust(r#""delivery"."status" <> 'SUCCEEDED'"#));
+                if !status.contains(&Status::Pending) {
+                    select = select.filter(Expr::cust(r#""delivery"."status" <> 'PENDING'"#));
+                }
             }
         }
         if let Some(triggers) = &self.triggers {
@@ -206,12 +210,13 @@ impl Filter {
         if let Some((what, _)) = of_attempts.into_iter().find(|(_, range)| range.is_given() && !of_one) {
             return Err(AppError::FilterTooBroad(format!("{what} needs `endpointId` or `subscriptionId`")));
         }
-        let open_ended = self.status.as_ref().is_none_or(|list| list.contains(&Status::Succeeded));
+        let is_usual = |status: &Status| matches!(status, Status::Pending | Status::Succeeded);
+        let open_ended = self.status.as_ref().is_none_or(|list| list.iter().any(is_usual));
         let refused = match sort {
             Sort::CreatedAt => None,
             Sort::NextAttemptAt => (!of_one).then_some("NEXT_ATTEMPT_AT needs `endpointId` or `subscriptionId`"),
             Sort::UpdatedAt => (!of_one && open_ended)
-                .then_some("UPDATED_AT needs `status` without SUCCEEDED, or `endpointId` or `subscriptionId`"),
+                .then_some("UPDATED_AT needs `status` without PENDING and SUCCEEDED, or `endpointId` or `subscriptionId`"),
         };
         refused.map_or(Ok(()), |message| Err(AppError::FilterTooBroad(message.to_owned())))
     }
@@ -369,9 +374,10 @@ mod tests {
         let of_endpoint = Filter { endpoint_ids: Some(vec![]), ..Filter::default() };
         let failed = Filter { status: Some(vec![Status::Failed]), ..Filter::default() };
         let ended = Filter { status: Some(vec![Status::Failed, Status::Succeeded]), ..Filter::default() };
+        let open = Filter { status: Some(vec![Status::Retrying, Status::Pending]), ..Filter::default() };
         assert!(is_too_broad(&all, Sort::UpdatedAt) && is_too_broad(&all, Sort::NextAttemptAt));
         assert!(!is_too_broad(&of_endpoint, Sort::UpdatedAt) && !is_too_broad(&of_endpoint, Sort::NextAttemptAt));
         assert!(!is_too_broad(&failed, Sort::UpdatedAt) && is_too_broad(&failed, Sort::NextAttemptAt));
-        assert!(is_too_broad(&ended, Sort::UpdatedAt));
+        assert!(is_too_broad(&ended, Sort::UpdatedAt) && is_too_broad(&open, Sort::UpdatedAt));
     }
 }

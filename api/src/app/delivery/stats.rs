@@ -1,6 +1,8 @@
 //! Counts and latencies of what became final.
 //!
-//! Bound   at most [`COUNTED_MAX`] deliveries are counted, from an index that holds their ends and statuses; a range with
+//! Index   ends are indexed by endpoint alone: those of a workspace are those of its endpoints, the deleted included, and
+//!         those of a subscription are found at every endpoint that it ever had.
+//! Bound   at most [`COUNTED_MAX`] deliveries are counted, from that index; a range with
 //!         more is refused. Durations are those of the attempts of the [`SAMPLED_MAX`] that became final last: up to so
 //!         many the percentiles are exact.
 
@@ -8,8 +10,10 @@ use std::time::Duration;
 
 use angarium_entity::api_key::Scope;
 use angarium_entity::delivery::{Column, Entity, Status};
-use angarium_entity::{DeliveryId, EndpointId, SubscriptionId, Timestamp, attempt};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
+use angarium_entity::{
+    DeliveryId, EndpointId, SubscriptionId, Timestamp, WorkspaceId, attempt, endpoint, subscription_revision,
+};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, QueryTrait as _, Select,
@@ -97,7 +101,7 @@ struct Counted {
 pub async fn stats(state: &AppState, caller: &Caller, question: &Question) -> Result<Stats, AppError> {
     caller.require(Scope::DeliveryRead)?;
     let width = question.check()?;
-    let select = question.select(Entity::of(caller.workspace_id()?));
+    let select = question.select(caller.workspace_id()?);
     let counted = count(state, &select, question.from, width).await?;
     if counted.iter().map(|row| row.count).sum::<i64>() > i64::try_from(COUNTED_MAX).unwrap_or(i64::MAX) {
         return Err(AppError::FilterTooBroad(format!(
@@ -133,9 +137,9 @@ impl Question {
         Ok(millis(interval))
     }
 
-    fn select(&self, all: Select<Entity>) -> Select<Entity> {
+    fn select(&self, workspace: WorkspaceId) -> Select<Entity> {
         // The index holds only what is final.
-        let mut select = all
+        let mut select = Entity::of(workspace)
             .filter(Column::CompletedAt.is_not_null())
             .filter(Column::CompletedAt.gte(self.from))
             .filter(Column::CompletedAt.lt(self.to));
@@ -145,7 +149,27 @@ impl Question {
         if let Some(subscription) = self.subscription {
             select = select.filter(Column::SubscriptionId.is_in(subscription));
         }
+        if self.endpoint.is_none() {
+            select = select.filter(Column::EndpointId.in_subquery(self.endpoints(workspace)));
+        }
         select
+    }
+
+    /// Every endpoint that can have some of them.
+    fn endpoints(&self, workspace: WorkspaceId) -> SelectStatement {
+        let mut endpoints = Query::select();
+        match self.subscription {
+            Some(subscription) => endpoints
+                .distinct()
+                .column(subscription_revision::Column::EndpointId)
+                .from(subscription_revision::Entity)
+                .and_where(subscription_revision::Column::SubscriptionId.is_in(subscription)),
+            None => endpoints
+                .column(endpoint::Column::Id)
+                .from(endpoint::Entity)
+                .and_where(endpoint::Column::WorkspaceId.eq(workspace)),
+        };
+        endpoints
     }
 }
 
