@@ -22,6 +22,10 @@ pub(crate) struct MatchTable {
     has_conditions: bool,
     /// Oldest first: the first that matches an endpoint decides.
     entries: Vec<Entry>,
+    /// Places of the entries that can match an event type, by its name.
+    exact: HashMap<String, Vec<usize>>,
+    /// Places of those that have a pattern.
+    patterns: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +54,7 @@ impl MatchTable {
             return Vec::new();
         }
         let mut known = HashSet::new();
-        let asked = self.entries.iter().filter_map(|entry| {
+        let asked = self.candidates(event_type).filter_map(|entry| {
             let condition = entry.condition.as_ref()?;
             let is_asked = verdicts.of(condition).is_some() || !entry.filter.matches(event_type, channels);
             (!is_asked && known.insert(condition.key())).then(|| condition.clone())
@@ -69,7 +73,7 @@ impl MatchTable {
     ) -> Vec<Match> {
         let mut found: Vec<Match> = Vec::new();
         let mut known = HashSet::new();
-        for entry in &self.entries {
+        for entry in self.candidates(event_type) {
             if entry.expires_at.is_none_or(|end| now < end)
                 && entry.filter.matches(event_type, channels)
                 && entry.condition.as_ref().is_none_or(|condition| verdicts.of(condition) == Some(true))
@@ -82,6 +86,39 @@ impl MatchTable {
         found
     }
 
+    fn new(version: i64, entries: Vec<Entry>) -> Self {
+        let (mut exact, mut patterns): (HashMap<String, Vec<usize>>, Vec<usize>) = Default::default();
+        for (place, entry) in entries.iter().enumerate() {
+            let Some(names) = entry.filter.exact_types() else {
+                patterns.push(place);
+                continue;
+            };
+            for name in names {
+                let places = exact.entry(name.to_owned()).or_default();
+                // The same name may be given twice.
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        let has_conditions = entries.iter().any(|entry| entry.condition.is_some());
+        Self { version, has_conditions, entries, exact, patterns }
+    }
+
+    /// The entries that may match an event type, in their order.
+    fn candidates(&self, event_type: &str) -> impl Iterator<Item = &Entry> {
+        let mut exact = self.exact.get(event_type).map_or(&[][..], Vec::as_slice).iter().peekable();
+        let mut patterns = self.patterns.iter().peekable();
+        std::iter::from_fn(move || {
+            let is_exact_next = match (exact.peek(), patterns.peek()) {
+                (Some(exact), Some(pattern)) => exact < pattern,
+                (exact, _) => exact.is_some(),
+            };
+            let place = if is_exact_next { exact.next() } else { patterns.next() }?;
+            self.entries.get(*place)
+        })
+    }
+
     /// The version of the configuration that it was made of.
     pub(crate) fn version(&self) -> i64 {
         self.version
@@ -90,7 +127,7 @@ impl MatchTable {
     /// The same for some subscriptions only.
     pub(crate) fn only(&self, subscriptions: &[SubscriptionId]) -> Self {
         let entries = self.entries.iter().filter(|entry| subscriptions.contains(&entry.subscription_id));
-        Self { entries: entries.cloned().collect(), ..*self }
+        Self::new(self.version, entries.cloned().collect())
     }
 
     /// Where a subscription goes now, if it takes events.
@@ -133,7 +170,7 @@ impl MatchTable {
                 })
             })
             .collect();
-        Ok(Self { version, has_conditions: entries.iter().any(|entry| entry.condition.is_some()), entries })
+        Ok(Self::new(version, entries))
     }
 }
 
@@ -217,14 +254,13 @@ async fn versions(
     found.iter().map(read).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use angarium_entity::json::StringList;
-    use angarium_entity::workspace::SubscriptionConfirmation;
+#[cfg(any(test, feature = "benching"))]
+impl Entry {
+    /// Of a subscription that has just this pattern.
+    fn of_pattern(endpoint_id: EndpointId, pattern: &str, expires_at: Option<Timestamp>) -> Self {
+        use angarium_entity::json::StringList;
+        use angarium_entity::workspace::SubscriptionConfirmation;
 
-    use super::*;
-
-    fn entry(endpoint_id: EndpointId, pattern: &str, expires_at: Option<Timestamp>) -> Entry {
         let now = Timestamp::from_millis(1);
         let subscription = subscription::Model {
             id: SubscriptionId::new(now),
@@ -264,6 +300,24 @@ mod tests {
             condition: None,
         }
     }
+}
+
+#[cfg(feature = "benching")]
+impl MatchTable {
+    /// With a subscription for each of these patterns, each with an endpoint of its own.
+    pub(crate) fn of_patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
+        let endpoint = || EndpointId::new(Timestamp::from_millis(1));
+        Self::new(1, patterns.into_iter().map(|pattern| Entry::of_pattern(endpoint(), pattern, None)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(endpoint_id: EndpointId, pattern: &str, expires_at: Option<Timestamp>) -> Entry {
+        Entry::of_pattern(endpoint_id, pattern, expires_at)
+    }
 
     #[test]
     fn an_endpoint_gets_an_event_once_and_its_oldest_match_decides() {
@@ -276,10 +330,24 @@ mod tests {
             entry(b, "order.created", None),
         ];
         let second = entries[1].subscription_id;
-        let table = MatchTable { version: 1, has_conditions: false, entries };
+        let table = MatchTable::new(1, entries);
         let found = table.matches("sms.outbound", &[], &Verdicts::default(), now);
         assert_eq!(found, [Match { subscription_id: second, endpoint_id: a, shard: 0 }]);
         let earlier = table.matches("sms.outbound", &[], &Verdicts::default(), Timestamp::from_millis(999));
         assert_eq!(earlier.len(), 1);
+    }
+
+    #[test]
+    fn names_and_patterns_find_in_the_order_of_their_subscriptions() {
+        let now = Timestamp::from_millis(1_000);
+        let patterns = ["sms.outbound", "*", "order.created", "sms.*", "sms.outbound", "angarium.*"];
+        let entries: Vec<Entry> = patterns.iter().map(|pattern| entry(EndpointId::new(now), pattern, None)).collect();
+        let table = MatchTable::new(1, entries);
+        for event_type in ["sms.outbound", "sms.in", "order.created", "none", "angarium.x"] {
+            let found = table.matches(event_type, &[], &Verdicts::default(), now);
+            let all = table.entries.iter().filter(|entry| entry.filter.matches(event_type, &[]));
+            let expected: Vec<EndpointId> = all.map(|entry| entry.endpoint_id).collect();
+            assert_eq!(found.iter().map(|one| one.endpoint_id).collect::<Vec<_>>(), expected, "{event_type}");
+        }
     }
 }

@@ -58,6 +58,19 @@ impl EventFilter {
     }
 }
 
+impl EventFilter {
+    /// The names of the only types that it can match, if there are such.
+    pub fn exact_types(&self) -> Option<impl Iterator<Item = &str>> {
+        let is_exact = |pattern: &Pattern| matches!(pattern, Pattern::Exact(_));
+        self.patterns.iter().all(is_exact).then(|| {
+            self.patterns.iter().filter_map(|pattern| match pattern {
+                Pattern::Exact(name) => Some(name.as_str()),
+                Pattern::Any | Pattern::Prefix(_) => None,
+            })
+        })
+    }
+}
+
 impl From<&Model> for EventFilter {
     /// A stored pattern that no longer parses matches nothing.
     fn from(subscription: &Model) -> Self {
