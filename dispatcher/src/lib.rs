@@ -40,6 +40,8 @@
 //! to be marked as taken, and nothing has to be freed after a crash. "In flight" is seen live and never stored.
 
 mod actor;
+#[cfg(feature = "benching")]
+pub mod benching;
 mod classify;
 mod cluster;
 pub mod config;

@@ -78,6 +78,12 @@ impl Signer {
         Ok(Self { scheme, keys })
     }
 
+    /// A signer with one secret that never ends.
+    #[cfg(feature = "benching")]
+    pub fn with(scheme: SignatureScheme, secret: &SigningSecret) -> Self {
+        Self { scheme, keys: vec![Key { material: Material::of(secret), expires_at: None }] }
+    }
+
     /// The value of the signature header for an attempt at `at`; none when requests are not signed.
     pub fn sign(&self, id: &str, at: Timestamp, body: &str) -> Option<String> {
         let seconds = at.seconds().to_string();

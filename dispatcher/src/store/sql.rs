@@ -7,6 +7,8 @@ use uuid::Uuid;
 mod insert;
 mod query;
 
+#[cfg(feature = "benching")]
+pub(crate) use insert::inserting;
 pub(crate) use insert::{Expected, LOG, Log, append_changes, insert_deliveries, insert_events, publish, take_place};
 pub(crate) use query::{Column, Query, bool, bytes, int, json, text, time, uuid, word};
 

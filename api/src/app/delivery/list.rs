@@ -215,8 +215,9 @@ impl Filter {
         let refused = match sort {
             Sort::CreatedAt => None,
             Sort::NextAttemptAt => (!of_one).then_some("NEXT_ATTEMPT_AT needs `endpointId` or `subscriptionId`"),
-            Sort::UpdatedAt => (!of_one && open_ended)
-                .then_some("UPDATED_AT needs `status` without PENDING and SUCCEEDED, or `endpointId` or `subscriptionId`"),
+            Sort::UpdatedAt => (!of_one && open_ended).then_some(
+                "UPDATED_AT needs `status` without PENDING and SUCCEEDED, or `endpointId` or `subscriptionId`",
+            ),
         };
         refused.map_or(Ok(()), |message| Err(AppError::FilterTooBroad(message.to_owned())))
     }

@@ -102,6 +102,14 @@ pub(crate) async fn insert_deliveries(db: &impl ConnectionTrait, new: &mut [deli
     place(new, &places)
 }
 
+/// The statement of [`insert_deliveries`].
+#[cfg(feature = "benching")]
+pub(crate) fn inserting(backend: DbBackend, new: &[delivery::Model]) -> Statement {
+    let mut query = Query::of(backend);
+    let text = format!("{} RETURNING id, seq", delivery_rows(&mut query, new, 0, ""));
+    query.text(&text)
+}
+
 /// Appends to the change log, one row for each workspace. Answers whom to tell once it is committed.
 pub(crate) async fn append_changes<C: Into<Change>>(
     db: &impl ConnectionTrait,
