@@ -1,13 +1,13 @@
 //! One hub for each arbiter: the endpoints that hash to it, its wheel, and what its endpoints share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix::prelude::*;
-use angarium_entity::{EndpointId, Timestamp};
+use angarium_entity::{DeliveryId, EndpointId, Timestamp};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ mod moves;
 mod questions;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
-pub(crate) use hints::{Changed, Deliver, Express, Kick, Reload, Remind, Wake};
+pub(crate) use hints::{Changed, Deliver, Express, ExpressFound, ExpressRead, Kick, Reload, Remind, Wake};
 pub(crate) use moves::{AwakeWorkspaces, BusyShards, CheckVersions, Forget, Keep, MaySendAgain, Release, Revoke};
 pub(crate) use questions::{AreInFlight, Drain, LimitedUntil, Observe, Stop};
 
@@ -38,6 +38,10 @@ pub(crate) struct Hub {
     wheel: Wheel,
     timer: Option<(Timestamp, SpawnHandle)>,
     drained: Vec<oneshot::Sender<()>>,
+    /// Reads of what skips the line that are under way, and what was recorded since they began: they may still show that
+    /// as open.
+    express_reads: usize,
+    settled_since: HashSet<DeliveryId>,
     /// Shards that are being given away, and who waits for them to be quiet.
     releasing: Vec<(Arc<[i32]>, oneshot::Sender<()>)>,
 }
@@ -77,6 +81,8 @@ impl Hub {
             wheel: Wheel::default(),
             timer: None,
             drained: Vec::new(),
+            express_reads: 0,
+            settled_since: HashSet::new(),
             releasing: Vec::new(),
         }
     }

@@ -9,8 +9,8 @@ use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId};
 use tokio::sync::oneshot;
 
 use super::hub::{
-    AreInFlight, AwakeWorkspaces, BusyShards, Changed, CheckVersions, Deliver, Express, Forget, Hub, Keep, Kick,
-    MaySendAgain, PageRead, Release, Reload, Remind, ResultsRecorded, Revoke, SettingsRead,
+    AreInFlight, AwakeWorkspaces, BusyShards, Changed, CheckVersions, Deliver, Express, ExpressFound, ExpressRead,
+    Forget, Hub, Keep, Kick, MaySendAgain, PageRead, Release, Reload, Remind, ResultsRecorded, Revoke, SettingsRead,
 };
 use crate::cluster::{Ownership, Route};
 use crate::job::Job;
@@ -82,11 +82,22 @@ impl Hubs {
         }
     }
 
-    /// The same for an endpoint of this node.
-    pub(crate) fn express_here(&self, job: Job) {
-        if self.ownership.holds(job.endpoint_id) {
-            self.of(job.endpoint_id).addr.do_send(Express(job));
+    /// Reads what skips the line from the rows, and hands over what is this node's. What ends meanwhile is left out, though
+    /// the rows may not have shown it yet.
+    pub(crate) async fn find_express<E>(&self, read: impl Future<Output = Result<Vec<Job>, E>>) -> Result<(), E> {
+        for port in self.all() {
+            port.addr.do_send(ExpressRead);
         }
+        let found = read.await;
+        let (jobs, result) = found.map_or_else(|error| (Vec::new(), Err(error)), |jobs| (jobs, Ok(())));
+        let mut found: Vec<Vec<Job>> = self.ports.iter().map(|_| Vec::new()).collect();
+        for job in jobs.into_iter().filter(|job| self.ownership.holds(job.endpoint_id)) {
+            found[self.index(job.endpoint_id)].push(job);
+        }
+        for (port, jobs) in self.all().iter().zip(found) {
+            port.addr.do_send(ExpressFound(jobs));
+        }
+        result
     }
 
     /// Something may wait in the rows for these endpoints. What those that are at work have waiting they were told of;

@@ -29,19 +29,18 @@ pub(crate) async fn sweep(db: &Database, hubs: &Hubs, ownership: &Ownership) -> 
             waiting.push(row.try_get::<DeliveryId>("", "id")?);
         }
     }
-    if !waiting.is_empty() {
-        read(db, &waiting).await?.into_iter().for_each(|job| hubs.express_here(job));
+    if waiting.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    hubs.find_express(read(db, &waiting)).await
 }
 
 /// Reads until nobody is left who could ask.
 pub(crate) async fn run(db: Database, hubs: Hubs, mut asked: mpsc::UnboundedReceiver<DeliveryId>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while asked.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        match read(&db, &batch).await {
-            Ok(jobs) => jobs.into_iter().for_each(|job| hubs.express_here(job)),
-            Err(error) => tracing::warn!(%error, "what skips its line could not be read; it goes with its line"),
+        if let Err(error) = hubs.find_express(read(&db, &batch)).await {
+            tracing::warn!(%error, "what skips its line could not be read; it goes with its line");
         }
         batch.clear();
     }

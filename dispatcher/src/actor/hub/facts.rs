@@ -71,6 +71,9 @@ impl Handler<ResultsRecorded> for Hub {
                 self.tell_awake(endpoint_id, Input::Void(delivery_id));
             }
             self.tell_awake(endpoint_id, Input::Recorded { delivery: delivery_id, is_final });
+            if self.express_reads > 0 {
+                self.settled_since.insert(delivery_id);
+            }
             if let Some(at) = next_attempt_at {
                 self.remind_soon(at, endpoint_id);
             }

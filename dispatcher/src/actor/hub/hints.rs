@@ -43,6 +43,40 @@ impl Handler<Express> for Hub {
     }
 }
 
+/// What skips its line is about to be read from the rows. [`ExpressFound`] follows.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ExpressRead;
+
+impl Handler<ExpressRead> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, ExpressRead: ExpressRead, _: &mut Self::Context) {
+        self.express_reads += 1;
+    }
+}
+
+/// What such a read has found for the endpoints of this hub.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ExpressFound(pub(crate) Vec<Job>);
+
+impl Handler<ExpressFound> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, ExpressFound(jobs): ExpressFound, _: &mut Self::Context) {
+        for job in jobs {
+            if !self.settled_since.contains(&job.delivery_id) {
+                self.tell(job.endpoint_id, Input::Express(job));
+            }
+        }
+        self.express_reads = self.express_reads.saturating_sub(1);
+        if self.express_reads == 0 {
+            self.settled_since.clear();
+        }
+    }
+}
+
 /// Something may wait in the rows for these endpoints.
 #[derive(Message)]
 #[rtype(result = "()")]
