@@ -4,7 +4,10 @@
 //!             writes and a few read, so a reader never waits for a writer and a writer never meets `SQLITE_BUSY`.
 //!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
 //! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
-//! Plans       PostgreSQL keeps the plan of a prepared statement until it next analyzes the table. One that was made while
+//! Plans       some statements run for every event and delivery. PostgreSQL would plan each of them anew, since it guesses
+//!             that a plan for the values at hand is better; it is not, and takes longer than the statement. They have
+//!             connections of their own ([`Database::planned`]), where it does not guess.
+//! Indexes     PostgreSQL keeps the plan of a prepared statement until it next analyzes the table. One that was made while
 //!             a table was small reads all of it, by a scan or a join that needs the whole, and goes on to when it has
 //!             grown by a million rows. Everything here is made to be read through an index, so the other ways are
 //!             switched off ([`PLANS`]): 20 µs instead of 685 for each row of a group of 50 in a table of 10,000.
@@ -30,6 +33,8 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest that PostgreSQL works on one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Most connections for statements that are planned once.
+const PLANNED_MAX: u32 = 4;
 /// Settings of a session: every plan is a walk from index to index, and none is worth compiling.
 const PLANS: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
@@ -61,6 +66,7 @@ pub enum OpenError {
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    planned: DatabaseConnection,
     kind: Kind,
 }
 
@@ -83,7 +89,7 @@ impl fmt::Debug for Kind {
 }
 
 impl Database {
-    /// Opens the database that `url` names with at most `connections` connections (PostgreSQL only).
+    /// Opens the database that `url` names with at most `connections` connections, and at least two (PostgreSQL only).
     ///
     /// # Errors
     /// [`OpenError`].
@@ -94,15 +100,18 @@ impl Database {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err(OpenError::Scheme);
         }
-        let mut options = options(url);
-        options
-            .max_connections(connections)
-            .min_connections(1)
-            .test_before_acquire(false)
-            .statement_timeout(STATEMENT_TIMEOUT);
-        options.map_sqlx_postgres_opts(|options| options.application_name("angarium").options(PLANS));
-        let pool = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
-        Ok(Self { write: pool.clone(), read: pool, kind: Kind::Postgres })
+        let planned = PLANNED_MAX.min(connections / 2).max(1);
+        let mut pool = postgres(url, connections.saturating_sub(planned).max(1));
+        pool.min_connections(1);
+        let pool = sea_orm::Database::connect(pool).await.map_err(OpenError::Connect)?;
+        // Connected when there is something to do: many tools have nothing to do here.
+        let mut planned = postgres(url, planned);
+        planned.connect_lazy(true);
+        planned.map_sqlx_postgres_opts(|options| {
+            options.application_name("angarium").options(PLANS).options([("plan_cache_mode", "force_generic_plan")])
+        });
+        let planned = sea_orm::Database::connect(planned).await.map_err(OpenError::Connect)?;
+        Ok(Self { write: pool.clone(), read: pool, planned, kind: Kind::Postgres })
     }
 
     async fn open_sqlite(url: &str, path: PathBuf) -> Result<Self, OpenError> {
@@ -122,12 +131,18 @@ impl Database {
         };
         let write = connect(1).await.map_err(OpenError::Connect)?;
         let read = connect(SQLITE_READERS).await.map_err(OpenError::Connect)?;
-        Ok(Self { write, read, kind: Kind::Sqlite { lock: Arc::new(lock) } })
+        Ok(Self { planned: read.clone(), write, read, kind: Kind::Sqlite { lock: Arc::new(lock) } })
     }
 
     /// Where rows are read outside of a transaction.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
+    }
+
+    /// Where statements run whose best plan does not depend on their values, outside of a transaction. They write only on
+    /// PostgreSQL.
+    pub fn planned(&self) -> &DatabaseConnection {
+        &self.planned
     }
 
     /// Where single statements write.
@@ -165,7 +180,7 @@ impl Database {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn observed(mut self, tell: impl Fn(&sea_orm::Statement) + Clone + Send + Sync + 'static) -> Self {
-        for connection in [&mut self.write, &mut self.read] {
+        for connection in [&mut self.write, &mut self.read, &mut self.planned] {
             let tell = tell.clone();
             connection.set_metric_callback(move |info| tell(info.statement));
         }
@@ -180,7 +195,7 @@ impl Database {
     /// Closes every connection. What is not committed is not stored. A pool waits for each connection that somebody has;
     /// one that does not come back within [`CLOSE_TIME_MAX`] is left to the end of the process.
     pub async fn close(self) {
-        for (name, connection) in [("read", self.read), ("write", self.write)] {
+        for (name, connection) in [("planned", self.planned), ("read", self.read), ("write", self.write)] {
             match tokio::time::timeout(CLOSE_TIME_MAX, connection.close()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, name, "a database connection did not close"),
@@ -206,6 +221,14 @@ pub fn sqlite_path(url: &str) -> Option<PathBuf> {
 fn options(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
+    options
+}
+
+/// A pool of PostgreSQL.
+fn postgres(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = options(url);
+    options.max_connections(connections).test_before_acquire(false).statement_timeout(STATEMENT_TIMEOUT);
+    options.map_sqlx_postgres_opts(|options| options.application_name("angarium").options(PLANS));
     options
 }
 

@@ -242,7 +242,7 @@ impl Committer {
         let events: Vec<&event::Model> = stored.events.iter().map(AsRef::as_ref).collect();
         let log = changes_of(events.iter().copied(), &stored.deliveries);
         stored.logged = log.keys().copied().collect();
-        match sql::publish(self.db.write(), expected, &events, &mut stored.deliveries, now, log).await {
+        match sql::publish(self.db.planned(), expected, &events, &mut stored.deliveries, now, log).await {
             Ok(Some(membership)) => Ok(AtOnce::Stored(Some(membership))),
             Ok(None) => Ok(AtOnce::NotStored),
             // Its places are not known, so its endpoints are told to look.

@@ -192,7 +192,7 @@ impl Pager {
     async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) -> Result<PageRead, DbErr> {
         // At a start every endpoint asks at once, before the jobs of any are in memory.
         let bytes_max = if self.memory.is_full() { 0 } else { PAGE_BYTES_MAX };
-        page::read(self.db.read(), Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now()).await
+        page::read(self.db.planned(), Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now()).await
     }
 }
 

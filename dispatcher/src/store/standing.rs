@@ -104,11 +104,29 @@ const NEWS: [&str; 9] = [
     "updated_at",
 ];
 
-/// Writes the latest of what is worth noting of each endpoint, unless a person has started it afresh meanwhile.
+/// The latest of what is worth noting of each endpoint. Always in the same order, so that two writers never wait for each
+/// other.
+pub(super) fn latest<'a>(
+    counted: impl IntoIterator<Item = &'a Report>,
+) -> BTreeMap<EndpointId, endpoint_health::Model> {
+    let noted = counted.into_iter().filter_map(|report| report.verdict.health);
+    noted.map(|health| (health.endpoint_id, health)).collect()
+}
+
+/// The text that writes the health of endpoints from rows of `source`, in its order, unless a person has started it afresh
+/// meanwhile.
+pub(super) fn health_text(source: &str) -> String {
+    let news = NEWS.map(|name| format!("{name} = excluded.{name}")).join(", ");
+    let names = format!("endpoint_id, workspace_id, generation, {}", NEWS.join(", "));
+    // SQLite takes the ON of a conflict for that of a join unless there is a WHERE before it.
+    format!(
+        "INSERT INTO endpoint_health ({names}) SELECT {names} FROM {source} AS new WHERE true ORDER BY endpoint_id \
+         ON CONFLICT (endpoint_id) DO UPDATE SET {news} WHERE endpoint_health.generation <= excluded.generation"
+    )
+}
+
 async fn write_health(db: &impl ConnectionTrait, counted: &[&Report]) -> Result<(), DbErr> {
-    // Always in the same order, so that two writers never wait for each other.
-    let latest: BTreeMap<EndpointId, endpoint_health::Model> =
-        counted.iter().filter_map(|report| report.verdict.health).map(|health| (health.endpoint_id, health)).collect();
+    let latest = latest(counted.iter().copied());
     if latest.is_empty() {
         return Ok(());
     }
@@ -128,12 +146,5 @@ async fn write_health(db: &impl ConnectionTrait, counted: &[&Report]) -> Result<
         sql::time("probe_at", healths.iter().map(|health| health.probe_at)),
         sql::time("updated_at", healths.iter().map(|health| health.updated_at)),
     ]);
-    let news = NEWS.map(|name| format!("{name} = excluded.{name}")).join(", ");
-    let names = format!("endpoint_id, workspace_id, generation, {}", NEWS.join(", "));
-    // SQLite takes the ON of a conflict for that of a join unless there is a WHERE before it.
-    let text = format!(
-        "INSERT INTO endpoint_health ({names}) SELECT {names} FROM {source} AS new WHERE true ORDER BY endpoint_id \
-         ON CONFLICT (endpoint_id) DO UPDATE SET {news} WHERE endpoint_health.generation <= excluded.generation"
-    );
-    db.execute_raw(query.text(&text)).await.map(drop)
+    db.execute_raw(query.text(&health_text(&source))).await.map(drop)
 }

@@ -1,18 +1,20 @@
-//! Results that move their delivery and nothing else, as one statement of PostgreSQL, which commits itself.
+//! Results that move their delivery, and at most note how their endpoint is, as one statement of PostgreSQL, which commits itself.
 //!
 //! The fence, the compare-and-set, the attempts and the log are parts of it. A result that does not find its delivery as
 //! it left it is not among the answers, and nothing of it was written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use angarium_entity::delivery::DeliveryState;
-use angarium_entity::{Database, DeliveryId, NodeId, Timestamp};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use angarium_entity::{Database, DeliveryId, EndpointId, NodeId, Timestamp, endpoint_health};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, DbBackend, DbErr};
+use serde_json::json;
 
 use super::Applied;
 use super::write::{ATTEMPT, attempt_columns, move_columns, sorted};
 use crate::report::Report;
 use crate::store::sql::{self, Query};
+use crate::store::standing;
 
 /// The node that made a group, if all of it is plain.
 pub(super) fn node(db: &Database, group: &[Report]) -> Option<NodeId> {
@@ -27,9 +29,34 @@ fn is_plain(report: &Report) -> bool {
     report.hold.is_none()
         && !report.confirms
         && !matches!(report.next, DeliveryState::Exhausted { .. })
-        && verdict.health.is_none()
         && !verdict.is_news
         && !verdict.recovered
+}
+
+/// The health of endpoints, as the rows of `moved` carry it.
+const HEALTH: &str = "(SELECT h.* FROM moved, jsonb_to_record(moved.health) AS h(endpoint_id uuid, workspace_id uuid, \
+    generation integer, status text, recent integer, consecutive_failures integer, failing_since bigint, \
+    last_failure_at bigint, last_success_at bigint, opened integer, probe_at bigint, updated_at bigint) \
+    WHERE moved.health IS NOT NULL)";
+
+/// The health of the endpoint, with the report that has the latest of it.
+fn note(report: &Report, latest: &BTreeMap<EndpointId, endpoint_health::Model>) -> Option<serde_json::Value> {
+    let health = report.verdict.health.filter(|health| latest.get(&health.endpoint_id) == Some(health))?;
+    let millis = |at: Option<Timestamp>| at.map(Timestamp::millis);
+    Some(json!({
+        "endpoint_id": health.endpoint_id.0,
+        "workspace_id": health.workspace_id.0,
+        "generation": health.generation,
+        "status": health.status.to_value(),
+        "recent": health.recent,
+        "consecutive_failures": health.consecutive_failures,
+        "failing_since": millis(health.failing_since),
+        "last_failure_at": millis(health.last_failure_at),
+        "last_success_at": millis(health.last_success_at),
+        "opened": health.opened,
+        "probe_at": millis(health.probe_at),
+        "updated_at": health.updated_at.millis(),
+    }))
 }
 
 /// Commits those that find their deliveries as they left them. Answers what became of these.
@@ -49,7 +76,12 @@ pub(super) async fn commit(
     columns.extend(move_columns(&reports));
     columns.push(sql::json("change", &changes));
     columns.push(sql::int("place", reports.iter().map(|report| places[&report.job.delivery_id])));
+    let latest = standing::latest(group);
+    let healths: Vec<_> = reports.iter().map(|report| note(report, &latest)).collect();
+    columns.push(sql::json("health", healths.iter().map(Option::as_ref)));
     let source = query.rows(columns);
+    let health =
+        if latest.is_empty() { String::new() } else { format!(", health_row AS ({})", standing::health_text(HEALTH)) };
     let log = if sql::LOG {
         format!(
             ", log_row AS (INSERT INTO change_log (workspace_id, at, changes) \
@@ -68,10 +100,10 @@ pub(super) async fn commit(
          updated_at = {now} FROM {source} AS r \
          WHERE d.id = r.delivery_id AND d.attempt_count = r.expected AND d.round = r.round \
          AND d.status IN ('PENDING', 'RETRYING') AND EXISTS (SELECT 1 FROM held) RETURNING r.*), \
-         attempt_row AS (INSERT INTO attempt ({ATTEMPT}) SELECT {ATTEMPT} FROM moved WHERE sent = 1){log} \
+         attempt_row AS (INSERT INTO attempt ({ATTEMPT}) SELECT {ATTEMPT} FROM moved WHERE sent = 1){health}{log} \
          SELECT delivery_id FROM moved"
     );
-    let moved = db.write().query_all_raw(query.text(&text)).await?;
+    let moved = db.planned().query_all_raw(query.text(&text)).await?;
     let by_id: HashMap<DeliveryId, &Report> =
         reports.into_iter().map(|report| (report.job.delivery_id, report)).collect();
     let mut applied = HashMap::with_capacity(moved.len());
