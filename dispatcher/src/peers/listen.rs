@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use redis::Value;
 use redis::aio::PubSub;
 
 use super::frame::Frame;
@@ -12,6 +13,12 @@ use crate::link::Link;
 
 /// Pause before a connection that was lost is made again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// When nothing was heard for so long, we ask whether anybody is there: a server that froze, or whose host is gone, leaves
+/// the connection open.
+const QUIET: Duration = Duration::from_secs(5);
+/// Longest wait for the answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Listens for ever. When it was deaf for a while, it has everybody look.
 pub(super) async fn run(link: Arc<Link>, peers: Peers, audience: Audience) {
@@ -24,13 +31,13 @@ pub(super) async fn run(link: Arc<Link>, peers: Peers, audience: Audience) {
             continue;
         };
         let listening = async {
-            let mut heard = link.subscribe(me).await?;
+            let heard = link.subscribe(me).await?;
             // What was told while nobody listened.
             peers.members.notify_one();
             for chore in &audience.chores {
                 chore.notify_one();
             }
-            hear(&mut heard, &peers, &audience).await;
+            hear(heard, &peers, &audience).await;
             Ok::<_, redis::RedisError>(())
         };
         tokio::select! {
@@ -46,9 +53,17 @@ pub(super) async fn run(link: Arc<Link>, peers: Peers, audience: Audience) {
 }
 
 /// Until the connection is lost.
-async fn hear(heard: &mut PubSub, peers: &Peers, audience: &Audience) {
-    let mut messages = heard.on_message();
-    while let Some(message) = messages.next().await {
+async fn hear(heard: PubSub, peers: &Peers, audience: &Audience) {
+    let (mut speaking, mut messages) = heard.split();
+    loop {
+        let message = match tokio::time::timeout(QUIET, messages.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(_) => match tokio::time::timeout(ANSWER_WITHIN, speaking.ping::<Value>()).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(_)) | Err(_) => return,
+            },
+        };
         let Some(frame) = Frame::decode(message.get_payload_bytes()) else {
             tracing::debug!("another node says something that is no hint");
             continue;
