@@ -1,6 +1,8 @@
 //! Whether a Redis will do.
 
-use redis::{FromRedisValue, RedisError};
+use std::collections::HashMap;
+
+use redis::{FromRedisValue as _, RedisError};
 
 use super::{Connection, RedisUrl, connect};
 
@@ -24,8 +26,9 @@ pub async fn check(url: &RedisUrl) -> Result<RedisCheck, RedisError> {
     let mut connection = connect(url).await?;
     redis::cmd("PING").query_async::<String>(&mut connection).await?;
     let mut found = RedisCheck { version: None, warnings: Vec::new() };
-    let server: String = ask(&mut connection, "INFO", "server").await.unwrap_or_default();
-    found.version = field(&server, "redis_version:");
+    let servers = info(&mut connection, "server").await.unwrap_or_default();
+    let versions: Vec<String> = servers.iter().filter_map(|server| field(server, "redis_version:")).collect();
+    found.version = versions.iter().find(|version| is_too_old(version)).or(versions.first()).cloned();
     if found.version.as_deref().is_some_and(is_too_old) {
         found.warnings.push(format!(
             "Redis is {}, and {}.{} or newer is needed.",
@@ -35,30 +38,32 @@ pub async fn check(url: &RedisUrl) -> Result<RedisCheck, RedisError> {
         ));
     }
     // Who manages a server may forbid CONFIG; INFO says the same.
-    let memory: String = ask(&mut connection, "INFO", "memory").await.unwrap_or_default();
-    match field(&memory, "maxmemory_policy:") {
-        Some(policy) if policy != "noeviction" => found.warnings.push(format!(
+    let memories = info(&mut connection, "memory").await.unwrap_or_default();
+    let policies: Vec<String> = memories.iter().filter_map(|memory| field(memory, "maxmemory_policy:")).collect();
+    if let Some(policy) = policies.iter().find(|policy| *policy != "noeviction") {
+        found.warnings.push(format!(
             "The `maxmemory-policy` of Redis is `{policy}`, so it may drop retry schedules when its memory is full. \
              They are rebuilt from the database whenever that happens; set it to `noeviction`."
-        )),
-        Some(_) => {}
-        None => found
+        ));
+    } else if policies.is_empty() {
+        found
             .warnings
-            .push("Redis does not tell its `maxmemory-policy`; make sure that it is `noeviction`.".to_owned()),
+            .push("Redis does not tell its `maxmemory-policy`; make sure that it is `noeviction`.".to_owned());
     }
     Ok(found)
 }
 
-async fn ask<T: FromRedisValue>(connection: &mut Connection, command: &str, section: &str) -> Result<T, RedisError> {
+/// A section of what the server tells of itself; of a Cluster, each master.
+async fn info(connection: &mut Connection, section: &str) -> Result<Vec<String>, RedisError> {
+    let mut asked = redis::cmd("INFO");
+    asked.arg(section);
     match connection {
-        Connection::One(one) => redis::cmd(command).arg(section).query_async(one).await,
+        Connection::One(one) => Ok(vec![asked.query_async(one).await?]),
         Connection::Cluster(cluster) => {
-            use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-            let mut asked = redis::cmd(command);
-            asked.arg(section);
-            let route = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-            let answer = cluster.route_command(asked, route).await?;
-            Ok(T::from_redis_value(answer)?)
+            use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+            let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            let by_address = cluster.route_command(asked, route).await?;
+            Ok(HashMap::<String, String>::from_redis_value(by_address)?.into_values().collect())
         }
     }
 }
