@@ -16,6 +16,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod receiver;
+pub mod redis_server;
 pub mod services;
 pub mod signed;
 
@@ -26,6 +27,7 @@ pub use installation::Installation;
 pub use nodes::Node;
 pub use raw::{RawReceiver, RawRequest};
 pub use receiver::{Answer, Received, Receiver};
+pub use redis_server::{RedisCluster, RedisServer, RedisSetup, Sentinels};
 
 /// Longest wait for something that takes a moment. Only a failing test waits so long.
 pub const MOMENT: std::time::Duration = std::time::Duration::from_secs(60);

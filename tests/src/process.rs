@@ -117,6 +117,12 @@ impl Process {
         &self.output
     }
 
+    /// Whether it has said this, among the last that it said.
+    pub fn has_said(&self, text: &str) -> bool {
+        let later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        self.output.iter().chain(later.iter()).any(|line| line.contains(text))
+    }
+
     /// Its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -8,6 +8,11 @@ use angarium_tests::services::services;
 use angarium_tests::{Receiver, TestApp, builder};
 use serde_json::json;
 
+mod cluster;
+mod retries;
+mod security;
+mod sentinel;
+
 /// Deletes the keys of every installation that uses the Redis of the tests.
 async fn empty_redis() {
     let client = redis::Client::open(services().redis_url.as_str()).expect("it is a URL");
