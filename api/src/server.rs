@@ -172,6 +172,7 @@ impl Opening {
         let mut of_dispatcher = angarium_dispatcher::Config {
             arbiters: config.dispatcher.arbiters,
             in_flight_max: config.dispatcher.in_flight_max,
+            idle_hosts_max: config.dispatcher.idle_hosts_max,
             guard: AddressGuard::new(config.dispatcher.allowed.clone()),
             name_servers: config.dispatcher.name_servers.clone(),
             proxy: config.dispatcher.proxy.clone(),

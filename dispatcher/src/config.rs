@@ -13,6 +13,9 @@ pub struct Config {
     pub arbiters: usize,
     /// Most requests in flight on each thread. From 1 to 100,000.
     pub in_flight_max: usize,
+    /// Hosts that each thread keeps unused connections for, [`IDLE_PER_HOST`] of them for each. From 1; [`IDLE_HOSTS_MAX`]
+    /// where files are plenty.
+    pub idle_hosts_max: usize,
     /// Which addresses may be connected to.
     pub guard: AddressGuard,
     /// What is asked for the addresses of names; empty for what the system names.
@@ -33,6 +36,11 @@ pub struct Config {
     /// Makes spans of publishes and attempts, if any are wanted.
     pub tracer: Tracer,
 }
+
+/// Hosts that unused connections are kept for by one thread.
+pub const IDLE_HOSTS_MAX: usize = 2_048;
+/// Unused connections kept for each host.
+pub const IDLE_PER_HOST: usize = 4;
 
 /// How long a node that says nothing keeps its shards.
 pub const LEASE_TTL: Duration = crate::cluster::TTL;

@@ -86,7 +86,8 @@ impl Dispatcher {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let installation = install::install(&db, clock.now()).await.map_err(StartError::Database)?;
         let runtime = tokio::runtime::Handle::current();
-        let plan = Plan::new(config.guard.clone(), &config.name_servers, config.proxy.clone(), runtime);
+        let (guard, proxy) = (config.guard.clone(), config.proxy.clone());
+        let plan = Plan::new(guard, &config.name_servers, proxy, config.idle_hosts_max, runtime);
         let plan = plan.map_err(StartError::Client)?;
         Transport::new(plan.clone()).map_err(StartError::Client)?;
 

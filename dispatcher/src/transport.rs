@@ -17,6 +17,7 @@ pub(crate) mod plan;
 mod pool;
 pub(crate) mod proxy;
 mod resolver;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +86,7 @@ impl Transport {
             }
         };
         let response = match tokio::time::timeout_at(deadline, exchange).await {
-            Ok(answered) => answered.map_err(|error| explain(&error))?,
+            Ok(answered) => answered.map_err(|error| self.failed(&error))?,
             Err(_) => return Err(timed_out(request.timeout)),
         };
         // The status has come, and with it the receiver's word: what happens to the body no longer changes it.
@@ -95,6 +96,14 @@ impl Transport {
             self.pool.kept(host);
         }
         Ok(answer)
+    }
+
+    fn failed(&self, error: &SendError) -> Failure {
+        let failure = explain(error);
+        if failure.is_ours {
+            self.pool.let_go();
+        }
+        failure
     }
 }
 

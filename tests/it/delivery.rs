@@ -6,6 +6,7 @@ mod crash;
 mod encryption_key;
 mod expiry;
 mod failure;
+mod files;
 mod health;
 mod held;
 mod notices;

@@ -48,7 +48,7 @@ pub(super) async fn run(
     let mut config = Config::of(variables)?;
     dev::relax(&mut config);
     config.log.start();
-    files::raise_limit(&config.dispatcher);
+    files::fit(&mut config.dispatcher);
 
     let clock = Arc::new(SystemClock);
     let db = open(&config.database).await?;

@@ -24,9 +24,9 @@ pub(super) enum SchemaError {
 }
 
 pub(super) async fn run(variables: Variables) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Config::of(variables)?;
+    let mut config = Config::of(variables)?;
     config.log.start();
-    files::raise_limit(&config.dispatcher);
+    files::fit(&mut config.dispatcher);
     // An orchestrator is told that we live, and why we are not ready, while the schema is changed.
     let opening = Opening::listen(&config).await?;
     let db = open(&config.database).await?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
+use angarium_dispatcher::config::IDLE_HOSTS_MAX;
 use angarium_dispatcher::{Proxy, RedisUrl};
 use ipnet::IpNet;
 
@@ -22,6 +23,8 @@ pub struct Dispatcher {
     pub arbiters: usize,
     /// Most requests in flight on each of them: [`setting::IN_FLIGHT_MAX`].
     pub in_flight_max: usize,
+    /// Hosts that each keeps unused connections for; less where the system allows few files.
+    pub idle_hosts_max: usize,
     /// Whether `http://` endpoints are accepted: [`setting::ALLOW_HTTP`].
     pub allow_http: bool,
     /// Networks that endpoints may be in although they are not public: [`setting::ALLOW_CIDRS`].
@@ -49,6 +52,7 @@ impl Dispatcher {
         Self {
             arbiters: reader.number(&setting::ARBITERS).unwrap_or_else(cores),
             in_flight_max: reader.number(&setting::IN_FLIGHT_MAX).unwrap_or_default(),
+            idle_hosts_max: IDLE_HOSTS_MAX,
             allow_http: reader.boolean(&setting::ALLOW_HTTP),
             proxy: reader.read(&setting::PROXY_URL, |text| Proxy::parse(text).map_err(|error| error.to_string())),
             name_servers: reader.read(&setting::NAME_SERVERS, |text| list(text, name_server)).unwrap_or_default(),

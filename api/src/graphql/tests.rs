@@ -42,6 +42,7 @@ impl Server {
         let config = Config {
             arbiters: 1,
             in_flight_max: 8,
+            idle_hosts_max: 8,
             guard: AddressGuard::default(),
             name_servers: Vec::new(),
             proxy: None,

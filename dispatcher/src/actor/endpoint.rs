@@ -21,8 +21,8 @@ use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
 use crate::store::pager::Ask;
 
-/// After we failed ourselves, the endpoint is left alone for this long.
-const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_mins(1);
+/// After we failed ourselves, the endpoint is left alone for this long. Mostly we lack files, and not for long.
+const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_secs(10);
 
 pub(crate) struct EndpointActor {
     id: EndpointId,

@@ -10,6 +10,7 @@ use rustls::CertificateError;
 use super::address_guard::ForbiddenAddress;
 use super::proxy::ProxyError;
 use super::resolver::ResolveError;
+use super::sockets::is_lack;
 use super::{CONNECT_TIMEOUT, Failure};
 
 /// A request that failed.
@@ -79,13 +80,7 @@ fn failure(error: &SendError) -> Failure {
     } else {
         (ErrorCode::Connection, connection(error).to_owned())
     };
-    Failure { code, message, detail: None, is_ours: find::<io::Error>(error).is_some_and(is_ours) }
-}
-
-/// Whether this process has no file, socket or memory left.
-fn is_ours(error: &io::Error) -> bool {
-    // ENFILE, EMFILE and ENOBUFS of Linux, which have no kind of their own.
-    error.kind() == io::ErrorKind::OutOfMemory || matches!(error.raw_os_error(), Some(23 | 24 | 105))
+    Failure { code, message, detail: None, is_ours: find::<io::Error>(error).is_some_and(is_lack) }
 }
 
 fn tls(error: &rustls::Error) -> &'static str {

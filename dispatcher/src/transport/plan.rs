@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(super) resolver: GuardedResolver,
     pub(super) proxy: Option<Arc<Proxy>>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    /// Hosts that each client keeps unused connections for.
+    pub(super) idle_hosts_max: usize,
 }
 
 /// Why no client can be made.
@@ -39,6 +41,7 @@ impl Plan {
         guard: AddressGuard,
         name_servers: &[SocketAddr],
         proxy: Option<Proxy>,
+        idle_hosts_max: usize,
         runtime: Handle,
     ) -> Result<Self, ClientError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -46,6 +49,6 @@ impl Plan {
         let mut tls = config.with_platform_verifier()?.with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let resolver = GuardedResolver::new(Arc::new(guard), name_servers, runtime)?;
-        Ok(Self { resolver, proxy: proxy.map(Arc::new), tls: Arc::new(tls) })
+        Ok(Self { resolver, proxy: proxy.map(Arc::new), tls: Arc::new(tls), idle_hosts_max })
     }
 }

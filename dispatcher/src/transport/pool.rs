@@ -17,13 +17,10 @@ use super::explain::SendError;
 use super::plan::{ClientError, Plan};
 use super::proxy::Tunnels;
 use super::{CONNECT_TIMEOUT, Request};
+use crate::config::IDLE_PER_HOST;
 
 /// An unused connection is closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Unused connections kept for each host.
-const IDLE_PER_HOST: usize = 4;
-/// Hosts that unused connections are kept for.
-pub(super) const IDLE_HOSTS_MAX: usize = 2_048;
 /// A connection that breaks this soon after a request was written on it had been closed while it lay in the pool.
 const STALE_CONNECTION_WITHIN: Duration = Duration::from_secs(1);
 
@@ -69,19 +66,33 @@ impl Pool {
             *at = now;
             return;
         }
-        if answered.len() >= IDLE_HOSTS_MAX {
+        let hosts_max = self.plan.idle_hosts_max;
+        if answered.len() >= hosts_max {
             answered.retain(|_, at| now.saturating_duration_since(*at) < IDLE_TIMEOUT);
             // Half of the room, so that this is not asked again at the next host.
-            if answered.len() > IDLE_HOSTS_MAX / 2 {
-                match Sender::new(&self.plan) {
-                    Ok(sender) => *self.sender.borrow_mut() = sender,
-                    // It was made once, so this is for the log.
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new HTTP client"),
-                }
+            if answered.len() > hosts_max / 2 {
+                self.renew();
                 answered.clear();
             }
         }
         answered.insert(host.to_owned(), now);
+    }
+
+    /// Closes what is unused: somebody else needs the files.
+    pub(super) fn let_go(&self) {
+        let mut answered = self.answered.borrow_mut();
+        if !answered.is_empty() {
+            self.renew();
+            answered.clear();
+        }
+    }
+
+    fn renew(&self) {
+        match Sender::new(&self.plan) {
+            Ok(sender) => *self.sender.borrow_mut() = sender,
+            // It was made once, so this is for the log.
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new HTTP client"),
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use hickory_resolver::{Hosts, Resolver, system_conf};
 use reqwest::dns::{Addrs, Resolve, Resolving};
 use tokio::runtime::Handle;
 
 use super::address_guard::{AddressGuard, ForbiddenAddress};
+use super::sockets::Sockets;
 
 /// Most addresses of a name that are tried. The client divides its connect timeout among them.
 const ADDRESSES_MAX: usize = 4;
@@ -55,6 +55,14 @@ pub(crate) enum ResolveError {
         /// The name.
         name: String,
     },
+    /// It could not be asked for: this process has too few files.
+    #[error("the host name {name} could not be asked for")]
+    Unasked {
+        /// The name.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// It has no address.
     #[error("the host name {0} has no address")]
     Empty(String),
@@ -68,7 +76,8 @@ pub(crate) enum ResolveError {
 #[derive(Clone, Debug)]
 pub(crate) struct GuardedResolver {
     guard: Arc<AddressGuard>,
-    names: TokioResolver,
+    names: Resolver<Sockets>,
+    sockets: Sockets,
     hosts: Arc<Hosts>,
     /// Connections to name servers belong to the runtime that serves the API: each runtime needs its own.
     runtime: Handle,
@@ -81,7 +90,8 @@ impl GuardedResolver {
     /// Those of the library, on platforms without what it needs.
     pub(crate) fn new(guard: Arc<AddressGuard>, servers: &[SocketAddr], runtime: Handle) -> Result<Self, NetError> {
         let config = if servers.is_empty() { of_system() } else { of_servers(servers) };
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let sockets = Sockets::default();
+        let mut builder = Resolver::builder_with_config(config, sockets.clone());
         let options = builder.options_mut();
         options.timeout = ANSWER_WITHIN;
         options.attempts = 1;
@@ -96,7 +106,7 @@ impl GuardedResolver {
             tracing::warn!(%error, "the hosts file cannot be read; no name is looked up in it");
             Hosts::default()
         });
-        Ok(Self { guard, names: builder.build()?, hosts: Arc::new(hosts), runtime })
+        Ok(Self { guard, names: builder.build()?, sockets, hosts: Arc::new(hosts), runtime })
     }
 
     pub(super) fn guard(&self) -> &AddressGuard {
@@ -151,8 +161,13 @@ impl GuardedResolver {
         if !known.is_empty() {
             return Ok(known);
         }
+        let lacked = self.sockets.lacked();
         match tokio::time::timeout(LOOK_UP_WITHIN, self.names.lookup_ip(name)).await {
             Ok(Ok(found)) => Ok(found.iter().collect()),
+            // What another look-up lacked meanwhile may be taken for ours: it is only asked again.
+            Ok(Err(_)) | Err(_) if self.sockets.lacked() != lacked => {
+                Err(ResolveError::Unasked { name: text, source: self.sockets.last_lack() })
+            }
             Ok(Err(error)) => Err(failed(text, error)),
             Err(_) => Err(ResolveError::Slow { name: text }),
         }

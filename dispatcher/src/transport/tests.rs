@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 use super::address_guard::AddressGuard;
-use super::pool::IDLE_HOSTS_MAX;
 use super::*;
+use crate::config::IDLE_HOSTS_MAX;
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 static LETTERS: [u8; 65_536] = [b'a'; 65_536];
@@ -24,7 +24,8 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn transport() -> Transport {
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
-    Transport::new(Plan::new(guard, &[], None, Handle::current()).expect("a plan")).expect("a client")
+    let plan = Plan::new(guard, &[], None, IDLE_HOSTS_MAX, Handle::current()).expect("a plan");
+    Transport::new(plan).expect("a client")
 }
 
 fn request(address: SocketAddr, headers: &[(&str, &str)]) -> Request {
