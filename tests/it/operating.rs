@@ -5,6 +5,7 @@ mod health;
 mod log;
 mod metrics;
 mod pages;
+mod readme;
 mod stack;
 mod traces;
 mod upgrade;
