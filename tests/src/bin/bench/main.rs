@@ -24,6 +24,7 @@ mod publisher;
 mod receiver;
 mod redis;
 mod result;
+mod retention;
 mod scenario;
 mod special;
 mod stage;

@@ -29,6 +29,8 @@ pub(crate) const THREAD: &str = "receiver";
 const THREADS: usize = 2;
 /// One in so many events fails at its first attempt where the way says so.
 const FAILS_ONE_IN: u32 = 10;
+/// One in so many events succeeds where most fail.
+pub(crate) const SUCCEEDS_ONE_IN: u32 = 5;
 const SLOW: Duration = Duration::from_millis(50);
 
 /// How requests are answered.
@@ -42,6 +44,8 @@ pub(crate) enum Way {
     Slow,
     /// 500 to the first attempt of one event in ten.
     Flaky,
+    /// 500 to four events in a row, 204 to the fifth, so that the circuit of the endpoint never opens.
+    Shaky,
     /// 500.
     Down,
     /// Never.
@@ -49,11 +53,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Ok, "ok"),
         (Self::Any, "any"),
         (Self::Slow, "slow"),
         (Self::Flaky, "flaky"),
+        (Self::Shaky, "shaky"),
         (Self::Down, "down"),
         (Self::Hang, "hang"),
     ];
@@ -155,7 +160,12 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         std::future::pending::<()>().await;
     }
     let is_first = shared.tally.arrive(endpoint, mark, way != Way::Any);
-    let fails = way == Way::Down || way == Way::Flaky && is_first && mark.number % FAILS_ONE_IN == 0;
+    let fails = match way {
+        Way::Down => true,
+        Way::Flaky => is_first && mark.number % FAILS_ONE_IN == 0,
+        Way::Shaky => mark.number % SUCCEEDS_ONE_IN != SUCCEEDS_ONE_IN - 1,
+        Way::Ok | Way::Any | Way::Slow | Way::Hang => false,
+    };
     if fails {
         return answer(StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Many,
     /// 1,000 endpoints with 100 retries each that wait for an hour.
     Retries,
+    /// 100 events/s while 1,000,000 old rows are deleted.
+    Retention,
     /// Killed and started again with 1,000,000 waiting.
     Restart,
 }
@@ -53,14 +55,14 @@ const fn rate(publishers: u32, batch: u32) -> Rate {
 }
 
 /// 100 events a second, of 20 publishers in turn: each has its last answer before it sends again.
-const STEADY: Rate = Rate { publishers: 20, batch: 1, per_second: Some(100) };
+pub(crate) const STEADY: Rate = Rate { publishers: 20, batch: 1, per_second: Some(100) };
 
 const fn plain(endpoints: usize, way: Way, load: Rate) -> Kind {
     Kind::Plain { endpoints, way, ordering: "FIFO", load, fan_out: false }
 }
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 16] = [
+pub(crate) const ALL: [Scenario; 17] = [
     Scenario { name: "single", about: "one mutation per event, 64 endpoints", kind: plain(64, Way::Ok, rate(64, 1)) },
     Scenario { name: "batch", about: "batches of 100 events, 64 endpoints", kind: plain(64, Way::Ok, rate(16, 100)) },
     Scenario {
@@ -95,6 +97,7 @@ pub(crate) const ALL: [Scenario; 16] = [
     Scenario { name: "failing", about: "one event in ten fails once", kind: plain(64, Way::Flaky, rate(64, 1)) },
     Scenario { name: "many", about: "100,000 endpoints, one waiting delivery each", kind: Kind::Many },
     Scenario { name: "retries", about: "1,000 endpoints, 100 waiting retries each", kind: Kind::Retries },
+    Scenario { name: "retention", about: "100 events/s while 1,000,000 rows are deleted", kind: Kind::Retention },
     Scenario { name: "restart", about: "kill -9 with 1,000,000 waiting", kind: Kind::Restart },
     Scenario {
         name: "endpoints",
@@ -128,6 +131,7 @@ impl Run<'_> {
             Kind::Hanging { same_workspace } => self.hanging(&stage, same_workspace).await,
             Kind::Many => self.many(&stage).await,
             Kind::Retries => vec![self.retries(&stage).await],
+            Kind::Retention => self.retention(&mut stage).await,
             Kind::Restart => vec![self.restart(&mut stage).await],
         }
     }

@@ -6,7 +6,7 @@ use angarium_tests::GraphQl;
 use serde_json::json;
 
 use crate::publisher::Until;
-use crate::receiver::Way;
+use crate::receiver::{SUCCEEDS_ONE_IN, Way};
 use crate::result::Measured;
 use crate::scenario::{Rate, Run, types};
 use crate::stage::{Stage, Wanted};
@@ -121,19 +121,20 @@ impl Run<'_> {
         vec![waiting, idle]
     }
 
-    /// Every delivery fails once and then waits for an hour; tells what each of them takes in Redis.
+    /// Four deliveries of five fail once and then wait for an hour; tells what each of them takes in Redis.
     pub(crate) async fn retries(&self, stage: &Stage) -> Measured {
         let types = types("bench", 1);
         let api = stage.workspace(&types).await;
         let wait = |wanted: Wanted| Wanted { retry_after: "PT1H", ..wanted };
-        let wanted = self.wanted(Way::Down, 0, FAILING, &types, "FIFO").into_iter().map(wait).collect();
+        let wanted = self.wanted(Way::Shaky, 0, FAILING, &types, "FIFO").into_iter().map(wait).collect();
         stage.endpoints(&api, wanted).await;
         let watched = stage.watched();
         let before = (watched.cpu(), bytes(stage).await);
         let mut load = self.load(Rate { publishers: 1, batch: 1, per_second: None }, types);
-        load.until = Until::Operations(RETRIES_OF_EACH);
+        let events = RETRIES_OF_EACH / (SUCCEEDS_ONE_IN - 1) * SUCCEEDS_ONE_IN;
+        load.until = Until::Operations(events);
         let published = load.run(&api, &stage.bases()).await;
-        let expected = FAILING * RETRIES_OF_EACH as usize;
+        let (expected, waiting) = (FAILING * events as usize, FAILING * RETRIES_OF_EACH as usize);
         let begun = Instant::now();
         while self.receiver.tally().arrived() < expected && begun.elapsed() < MANY_WAIT {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -144,7 +145,7 @@ impl Run<'_> {
         measured.deliveries = arrived as u64;
         measured.lost = (expected - arrived) as u64;
         if let (Some(before), Some(after)) = (before.1, bytes(stage).await) {
-            let each = (after - before) / i64::try_from(expected).expect("a hundred thousand");
+            let each = (after - before) / i64::try_from(waiting).expect("a hundred thousand");
             measured.note = format!("{each} bytes of Redis for each that waits");
         }
         measured
@@ -194,7 +195,7 @@ async fn bytes(stage: &Stage) -> Option<i64> {
 }
 
 /// Pauses or resumes endpoints.
-async fn switch(api: &GraphQl, mutation: &str, endpoints: &[String]) {
+pub(crate) async fn switch(api: &GraphQl, mutation: &str, endpoints: &[String]) {
     for id in endpoints {
         let query = format!("mutation($id: ID!) {{ {mutation}(id: $id) {{ userErrors {{ code }} }} }}");
         assert_eq!(api.data(&query, json!({ "id": id })).await[mutation]["userErrors"], json!([]));

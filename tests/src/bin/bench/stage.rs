@@ -112,6 +112,11 @@ impl Stage {
         self.redis.as_ref()
     }
 
+    /// The database of the nodes.
+    pub(crate) fn database(&self) -> &str {
+        self.installation.database()
+    }
+
     /// Transactions that the database has committed or rolled back, which is about as many as statements were sent while
     /// idle.
     pub(crate) async fn transactions(&self) -> Option<i64> {
