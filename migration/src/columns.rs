@@ -50,6 +50,11 @@ pub(crate) fn json(name: &str) -> ColumnDef {
     column(name, |column| column.json_binary().not_null())
 }
 
+/// JSON that is written once and read as it is: PostgreSQL keeps its text and does not take it apart.
+pub(crate) fn json_text(name: &str) -> ColumnDef {
+    column(name, |column| column.json().not_null())
+}
+
 /// A small JSON document or null.
 pub(crate) fn json_null(name: &str) -> ColumnDef {
     column(name, |column| column.json_binary().null())

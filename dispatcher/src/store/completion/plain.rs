@@ -74,7 +74,7 @@ pub(super) async fn commit(
     let changes: Vec<_> = reports.iter().map(|report| report.change()).collect();
     let mut columns = attempt_columns(&reports);
     columns.extend(move_columns(&reports));
-    columns.push(sql::json("change", &changes));
+    columns.push(sql::json_text("change", &changes));
     columns.push(sql::int("place", reports.iter().map(|report| places[&report.job.delivery_id])));
     let latest = standing::latest(group);
     let healths: Vec<_> = reports.iter().map(|report| note(report, &latest)).collect();
@@ -85,7 +85,7 @@ pub(super) async fn commit(
     let log = if sql::LOG {
         format!(
             ", log_row AS (INSERT INTO change_log (workspace_id, at, changes) \
-             SELECT workspace_id, {now}, jsonb_agg(change ORDER BY place) FROM moved GROUP BY workspace_id)"
+             SELECT workspace_id, {now}, json_agg(change ORDER BY place) FROM moved GROUP BY workspace_id)"
         )
     } else {
         String::new()

@@ -9,7 +9,7 @@ use angarium_entity::change_log::{Change, Changes};
 use angarium_entity::{DeliveryId, Timestamp, WorkspaceId, delivery, event};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
-use super::query::{Query, big, bool, bytes, int, json, text, time, uuid, word};
+use super::query::{Query, big, bool, bytes, int, json, json_text, text, time, uuid, word};
 
 /// Whether changes are logged. Only [`tests/bench-log`](../../tests/bench-log) builds without, to tell what the log costs;
 /// live streams hear nothing then.
@@ -221,7 +221,7 @@ fn log_rows(query: &mut Query, at: Timestamp, rows: &[(WorkspaceId, Changes)], b
     let at = query.value(at.millis());
     let rows = query.rows([
         uuid("workspace_id", rows.iter().map(|(workspace, _)| workspace.0)),
-        json("changes", rows.iter().map(|(_, changes)| changes)),
+        json_text("changes", rows.iter().map(|(_, changes)| changes)),
     ]);
     format!(
         "INSERT INTO change_log (workspace_id, at, changes) SELECT workspace_id, {at}, changes FROM {rows} AS new{beside}"

@@ -32,8 +32,10 @@ enum Cells {
     Uuid(Vec<Option<Uuid>>),
     Bytes(Vec<Option<Vec<u8>>>),
     Text(Vec<Option<String>>),
-    /// The text of JSON.
+    /// The text of JSON, taken apart by PostgreSQL (`jsonb`).
     Json(Vec<Option<String>>),
+    /// The text of JSON, kept as it is (`json`).
+    JsonText(Vec<Option<String>>),
     Int(Vec<Option<i32>>),
     Big(Vec<Option<i64>>),
     Bool(Vec<Option<bool>>),
@@ -107,13 +109,21 @@ pub(crate) fn bytes<'a, C: Cell<&'a [u8]>>(name: &'static str, cells: impl IntoI
     column(name, cells, <[u8]>::to_owned, Cells::Bytes)
 }
 
+/// Values that are stored as the text of JSON.
+pub(crate) fn json_text<'a, T: Serialize + 'a>(name: &'static str, cells: impl IntoIterator<Item = &'a T>) -> Column {
+    column(name, cells, written, Cells::JsonText)
+}
+
 /// Values that are stored as JSON.
 pub(crate) fn json<'a, T: Serialize + 'a, C: Cell<&'a T>>(
     name: &'static str,
     cells: impl IntoIterator<Item = C>,
 ) -> Column {
-    let write = |value: &T| serde_json::to_string(value).expect("what is stored as JSON has no key but text");
-    column(name, cells, write, Cells::Json)
+    column(name, cells, written, Cells::Json)
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what is stored as JSON has no key but text")
 }
 
 impl Query {
@@ -222,6 +232,7 @@ impl Cells {
             Self::Bool(cells) => Array::new(ArrayType::Bool, "boolean", cells, false),
             Self::Text(cells) => Array::of_texts(cells),
             Self::Json(cells) => Array { cast: "::jsonb", ..Array::of_texts(cells) },
+            Self::JsonText(cells) => Array { cast: "::json", ..Array::of_texts(cells) },
         }
     }
 
@@ -233,7 +244,7 @@ impl Cells {
         match self {
             Self::Uuid(cells) => all(cells, |id| id.simple().to_string().into()),
             Self::Bytes(cells) => all(cells, |bytes| hex(&bytes).into()),
-            Self::Text(cells) | Self::Json(cells) => all(cells, Value::from),
+            Self::Text(cells) | Self::Json(cells) | Self::JsonText(cells) => all(cells, Value::from),
             Self::Int(cells) => all(cells, Value::from),
             Self::Big(cells) => all(cells, Value::from),
             Self::Bool(cells) => all(cells, Value::from),
