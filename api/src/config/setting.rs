@@ -180,7 +180,7 @@ pub const DATABASE_URL: Setting = Setting {
 pub const DATABASE_CONNECTIONS: Setting = Setting {
     name: "ANGARIUM_DATABASE_CONNECTIONS",
     means: "most connections to PostgreSQL",
-    takes: Number { unit: "connections", min: 1, max: 1_000 },
+    takes: Number { unit: "connections", min: 2, max: 1_000 },
     otherwise: Value("10"),
     shown: Shown::Whole,
 };
