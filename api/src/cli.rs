@@ -163,7 +163,7 @@ impl Cli {
             Command::Serve => serve::run(variables).await?,
             Command::Migrate { json } => manage::migrate(variables, json).await?,
             Command::Schema => say(crate::graphql::sdl().trim_end()),
-            Command::Check { json } => check::run(variables, json).await?,
+            Command::Check { json } => Box::pin(check::run(variables, json)).await?,
             Command::Reencrypt { json } => manage::reencrypt(variables, json).await?,
             Command::Config { format } => config::run(&variables, format)?,
             Command::Workspace(WorkspaceCommand::Create { name, external_id, json }) => {

@@ -168,7 +168,9 @@ fn the_benchmark_knows_every_scenario_and_option_that_the_page_names() {
         match words[..] {
             ["tests/bench", "list"] => {}
             ["tests/bench", ref asked @ ..] => {
-                asked.iter().for_each(|name| assert!(names.contains(name), "{name}: {scenarios}"));
+                for name in &asked {
+                    assert!(names.contains(name), "{name}: {scenarios}");
+                }
             }
             [option @ ("--store" | "--runs"), _] => assert!(help.contains(option), "{option}: {help}"),
             _ => {}
