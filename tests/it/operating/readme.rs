@@ -168,7 +168,7 @@ fn the_benchmark_knows_every_scenario_and_option_that_the_page_names() {
         match words[..] {
             ["tests/bench", "list"] => {}
             ["tests/bench", ref asked @ ..] => {
-                for name in &asked {
+                for name in asked {
                     assert!(names.contains(name), "{name}: {scenarios}");
                 }
             }
