@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use angarium_api::cli::{Cli, sentence};
 use angarium_api::config::ConfigError;
 use clap::Parser as _;
-use mimalloc::MiMalloc;
-
-/// A delivery allocates some hundred times on one thread and frees on another, which took glibc a fifth of the time.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Stack of a thread. The resolvers of a query call each other as deep as the query is, in frames of many kilobytes where
 /// nothing is optimised: with tokio's 2 MiB, a query of nine levels ended the process, and sixteen are accepted. Memory is
