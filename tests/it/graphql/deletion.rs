@@ -45,9 +45,10 @@ async fn until_deleted(stream: &mut angarium_tests::client::Stream) -> (Value, V
 async fn copies(app: &TestApp, number: u32, status: Status) {
     let db = app.state().db.write();
     let row = delivery::Entity::find().one(db).await.expect("it reads").expect("there is one");
-    let rows = (0..number).map(|_| {
+    let rows = (1..=i64::from(number)).map(|place| {
         let mut copy = row.clone().into_active_model();
         copy.id = Set(DeliveryId::new(row.created_at));
+        copy.seq = Set(row.seq + place);
         copy.status = Set(status);
         copy
     });

@@ -147,7 +147,8 @@ pub struct Attempt {
 pub enum Hit {
     /// So many things were hit, as was seen then and there.
     Counted(usize),
-    /// Requests that were broken off at that moment.
+    /// Requests that were broken off at that moment, publishes that were, or results that were not durable yet, so that
+    /// what they had delivered was repeated.
     BrokenOff,
     /// Requests that were running at that moment.
     InFlight,

@@ -210,7 +210,17 @@ fn has_hit(evidence: &Evidence, fault: &Injected) -> bool {
         Hit::InFlight => evidence.received.iter().any(|receipt| is_running(&receipt)),
         Hit::BrokenOff => {
             let is_broken = |receipt: &&Receipt| receipt.is_told && receipt.answered.is_none();
+            let is_again = |first: &&Receipt| {
+                let is_same = |later: &Receipt| later.endpoint == first.endpoint && later.event == first.event;
+                first.at <= fault.from && evidence.received.iter().any(|later| later.at > fault.from && is_same(later))
+            };
+            let is_sent_again = |published: &Published| {
+                let until = published.acknowledged.unwrap_or(Micros::MAX);
+                published.tries > 1 && published.sent <= fault.from && until >= fault.from
+            };
             evidence.received.iter().filter(is_broken).any(|receipt| is_running(&receipt))
+                || evidence.received.iter().filter(|receipt| receipt.is_delivered()).any(|first| is_again(&first))
+                || evidence.published.iter().any(is_sent_again)
         }
         Hit::Publishes => evidence.published.iter().any(|published| {
             let until = published.acknowledged.unwrap_or(Micros::MAX);

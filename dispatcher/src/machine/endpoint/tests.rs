@@ -506,3 +506,13 @@ fn while_the_circuit_is_open_nothing_starts_and_then_one_probe_asks_whether_the_
     world.give(Input::Page { jobs: jobs[9..].to_vec(), full: false });
     assert_eq!(world.started.len(), 8);
 }
+
+#[test]
+fn two_jobs_at_one_place_do_not_have_their_endpoint_ask_for_ever() {
+    let mut world = World::new(FIFO);
+    world.give(Input::Arrived(vec![job(1)]));
+    world.give(Input::Kicked);
+    world.give(Input::Page { jobs: vec![job(2), job(2)], full: false });
+    assert_eq!(world.run(), [1, 2]);
+    assert!(world.machine.is_idle(NOW));
+}
