@@ -2,13 +2,14 @@
 //!
 //! # Cast
 //! * [`DispatcherHandle`]: all that the API sees.
-//! * `store::ingest`: the committer that writes many publishes in one transaction, events and deliveries together.
+//! * `store::ingest`: the committer that writes many publishes together, with their deliveries; where it can, as one
+//!   statement.
 //! * `store::sieve`: where the filters of subscriptions run, away from that committer, one workspace after the other.
 //! * `actor::hub`: one for each arbiter (a thread with its own HTTP client). It wakes endpoints and lets them sleep, and
 //!   reminds each of the earliest of its retries.
 //! * `actor::endpoint`: one actor for each endpoint with something to do. A shell: `machine::endpoint` decides.
 //! * `deliver`: one attempt, rendered, signed, sent and judged.
-//! * `store::completion`: the committer that writes many results in one transaction.
+//! * `store::completion`: the committer that writes many results together, most of them as one statement.
 //! * `store::{pager, sweep}`: what the actors read from the rows, and what finds what memory has lost.
 //! * `store::notice`: Angarium's own events, in the transactions of what they tell of; `store::expiry`: subscriptions
 //!   that end.

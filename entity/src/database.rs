@@ -3,7 +3,8 @@
 //! SQLite      write-ahead log with `synchronous = FULL`: what is committed survives a power cut. One connection
 //!             writes and a few read, so a reader never waits for a writer and a writer never meets `SQLITE_BUSY`.
 //!             A lock on a file beside the database keeps a second process out: it would deliver everything twice.
-//! PostgreSQL  one pool for both. Connections are not tested before each use (a round trip each time).
+//! PostgreSQL  one pool for reading and writing, beside that of [`Database::planned`]. Connections are not tested before
+//!             each use (a round trip each time).
 //! Plans       some statements run for every event and delivery. PostgreSQL would plan each of them anew, since it guesses
 //!             that a plan for the values at hand is better; it is not, and takes longer than the statement. They have
 //!             connections of their own ([`Database::planned`]), where it does not guess.

@@ -8,8 +8,9 @@
 //!                  shards have other owners.
 //! Patience         results are kept and tried again for as long as the database is away: they hold their slots, so
 //!                  that soon nothing new starts.
-//! Plain            most results move their delivery and nothing else. On PostgreSQL a group of such is one statement that
-//!                  commits itself; those that it does not find as expected are looked at again with care.
+//! Plain            most results move their delivery, and at most note how their endpoint is. On PostgreSQL a group of
+//!                  such is one statement that commits itself; those that do not find their delivery as they left it are
+//!                  looked at again with care.
 //! Alone            if the database refuses a group, its halves are tried; what it refuses by itself is stored without
 //!                  what came from the receiver, so that no answer can stop the others.
 

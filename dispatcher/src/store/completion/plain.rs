@@ -1,4 +1,5 @@
-//! Results that move their delivery, and at most note how their endpoint is, as one statement of PostgreSQL, which commits itself.
+//! Results that move their delivery, and at most note how their endpoint is, as one statement of PostgreSQL, which commits
+//! itself.
 //!
 //! The fence, the compare-and-set, the attempts and the log are parts of it. A result that does not find its delivery as
 //! it left it is not among the answers, and nothing of it was written.
