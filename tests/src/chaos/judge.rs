@@ -175,14 +175,15 @@ fn repeats(evidence: &Evidence, receipts: &Receipts<'_>, limits: &Limits, judgem
     }
 }
 
-/// What was sent while a fault lasted may come to the receiver so much later: it lay in a pipe.
+/// What was sent while a fault lasted may come to the receiver so much later: it lay in a pipe. A busy machine, which is
+/// granted patience, carries it a tenth of that later still.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// Whether the request was running while the fault lasted, or its result may not have been durable when it began.
 fn excuses(fault: &Injected, receipt: &Receipt, limits: &Limits) -> bool {
     let answered = receipt.answered.map_or(Micros::MAX, |(at, _)| at);
     fault.excuses_repeats
-        && receipt.at <= fault.to + micros(UNDER_WAY)
+        && receipt.at <= fault.to + micros(UNDER_WAY + limits.patience / 10)
         && answered >= fault.from.saturating_sub(micros(DURABLE_WITHIN + limits.patience))
 }
 
