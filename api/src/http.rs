@@ -56,6 +56,7 @@ use crate::dev::Inbox;
 use crate::graphql::Schema;
 use crate::metrics::Metrics;
 use answer::Refusal;
+use operation::Documents;
 use throttle::Throttle;
 
 /// Most sockets at once.
@@ -72,6 +73,7 @@ pub(crate) struct Server {
     pub(crate) playground: Playground,
     pub(crate) inbox: Option<Inbox>,
     pub(crate) metrics: Metrics,
+    documents: Documents,
     counted: metrics::Counted,
     sockets: Arc<Semaphore>,
     throttle: Throttle,
@@ -96,6 +98,7 @@ impl Server {
             playground,
             inbox,
             metrics,
+            documents: Documents::default(),
             counted: metrics::Counted::default(),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
         }

@@ -34,7 +34,7 @@ pub(super) fn answer(
     id: RequestId,
     span: Span,
 ) -> Response {
-    let outcomes = match parameters.operation() {
+    let outcomes = match parameters.operation(&server.documents) {
         Ok(operation) => run::stream(server.clone(), operation, caller, id, span),
         Err(refusal) => stream::once(std::future::ready(Err(refusal))).boxed(),
     };

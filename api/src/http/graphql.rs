@@ -76,7 +76,7 @@ pub(super) async fn handle(
 
 async fn answer_json(server: &Server, parts: &Parts, body: Body, id: &RequestId, span: &mut Span) -> run::Outcome {
     let (parameters, (_, caller)) = read(server, parts, body, id).await?;
-    let operation = parameters.operation()?;
+    let operation = parameters.operation(&server.documents)?;
     match operation.ty {
         // A link must not change anything: GET is for queries.
         OperationType::Mutation if parts.method == Method::GET => {

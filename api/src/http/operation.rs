@@ -1,9 +1,11 @@
 //! The parameters of a GraphQL request, and the operation that they ask for.
 
+mod documents;
 mod expansion;
 
 use std::collections::{HashMap, HashSet};
 
+use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, FragmentDefinition, OperationDefinition, OperationType, Selection,
     SelectionSet,
@@ -11,6 +13,8 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Positioned, Request, ServerError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub(super) use documents::Documents;
 
 use super::answer::{Kind, Refusal};
 use crate::graphql::variables;
@@ -66,37 +70,50 @@ impl Parameters {
     }
 
     /// Parses the document and finds the operation. Whether it fits the schema is for the execution to say.
-    pub(super) fn operation(self) -> Result<Operation, Refusal> {
+    pub(super) fn operation(self, known: &Documents) -> Result<Operation, Refusal> {
         let query = self.query.ok_or_else(|| malformed("the parameter `query` is missing"))?;
-        if query.len() > DOCUMENT_BYTES_MAX {
-            let message =
-                format!("the document is longer than {DOCUMENT_BYTES_MAX} bytes; put large values into variables");
-            return Err(Refusal::new(Kind::TooLarge, "BAD_USER_INPUT", message));
-        }
-        if nesting(&query) > NESTING_MAX {
-            let error = ServerError::new(format!("the document is nested deeper than {NESTING_MAX} brackets"), None);
-            return Err(Refusal::document(error, "GRAPHQL_PARSE_FAILED"));
-        }
-        let mut request = Request::new(query).variables(variables(self.variables.unwrap_or_default()));
-        request.operation_name = self.operation_name;
-        let name = request.operation_name.clone();
-        let document = request.parsed_query().map_err(|error| Refusal::document(error, "GRAPHQL_PARSE_FAILED"))?;
-        if let Err(too_large) = expansion::check(document) {
-            return Err(Refusal::document(ServerError::new(too_large.to_string(), None), "GRAPHQL_VALIDATION_FAILED"));
-        }
-        let selected = selected(&document.operations, name.as_deref());
+        let document = match known.get(&query) {
+            Some(document) => ExecutableDocument::clone(&document),
+            None => {
+                let document = parse(&query)?;
+                known.put(&query, &document);
+                document
+            }
+        };
+        let selected = selected(&document.operations, self.operation_name.as_deref());
         let name = selected.and_then(|(name, _)| name).cloned();
         let ty = match selected.map(|(_, operation)| operation) {
             Some(operation) if operation.node.ty == OperationType::Subscription => {
-                check_single_root(document, operation)?;
+                check_single_root(&document, operation)?;
                 OperationType::Subscription
             }
             Some(operation) => operation.node.ty,
             // None is selected; the execution says so.
             None => OperationType::Query,
         };
+        let mut request = Request::new(query).variables(variables(self.variables.unwrap_or_default()));
+        request.operation_name = self.operation_name;
+        request.set_parsed_query(document);
         Ok(Operation { request, ty, name })
     }
+}
+
+/// Parses a document within its bounds. Nothing here depends on variables.
+fn parse(query: &str) -> Result<ExecutableDocument, Refusal> {
+    if query.len() > DOCUMENT_BYTES_MAX {
+        let message =
+            format!("the document is longer than {DOCUMENT_BYTES_MAX} bytes; put large values into variables");
+        return Err(Refusal::new(Kind::TooLarge, "BAD_USER_INPUT", message));
+    }
+    if nesting(query) > NESTING_MAX {
+        let error = ServerError::new(format!("the document is nested deeper than {NESTING_MAX} brackets"), None);
+        return Err(Refusal::document(error, "GRAPHQL_PARSE_FAILED"));
+    }
+    let document = parse_query(query).map_err(|error| Refusal::document(error.into(), "GRAPHQL_PARSE_FAILED"))?;
+    if let Err(too_large) = expansion::check(&document) {
+        return Err(Refusal::document(ServerError::new(too_large.to_string(), None), "GRAPHQL_VALIDATION_FAILED"));
+    }
+    Ok(document)
 }
 
 fn malformed(message: &str) -> Refusal {
@@ -222,7 +239,7 @@ mod tests {
 
     fn operation(body: &str) -> Result<OperationType, (Kind, String)> {
         let parameters = Parameters::from_json(body.as_bytes());
-        let operation = parameters.and_then(Parameters::operation);
+        let operation = parameters.and_then(|parameters| parameters.operation(&Documents::default()));
         operation.map(|operation| operation.ty).map_err(|refusal| (refusal.kind, refusal.errors[0].message.clone()))
     }
 
@@ -269,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_url_carries_the_same_parameters() {
-        let read = |query: &str| Parameters::from_url(query).and_then(Parameters::operation).map(|read| read.request);
+        let read = |query: &str| Parameters::from_url(query)?.operation(&Documents::default()).map(|read| read.request);
         let request = read("query=query%20A(%24x:Int){a(x:%24x)}&variables={%22x%22:1}&operationName=A").ok();
         assert_eq!(
             request.map(|request| (request.variables.len(), request.operation_name)),

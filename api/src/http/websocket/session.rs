@@ -120,7 +120,8 @@ impl Session {
         if self.running.contains_key(&id) {
             return Err(Close::duplicate(&id));
         }
-        let operation = Parameters::from_json(payload.get().as_bytes()).and_then(Parameters::operation);
+        let operation = Parameters::from_json(payload.get().as_bytes())
+            .and_then(|parameters| parameters.operation(&self.server.documents));
         let operation = match operation {
             Ok(_) if self.running.len() >= OPERATIONS_MAX => {
                 let message = format!("a socket runs at most {OPERATIONS_MAX} operations at once");
