@@ -6,6 +6,7 @@ use angarium_tests::chaos::cluster::Setup;
 use angarium_tests::chaos::faults::Fault;
 use angarium_tests::chaos::judge::Limits;
 use angarium_tests::chaos::link::Wire;
+use angarium_tests::chaos::network::Network;
 use angarium_tests::chaos::scenario::{Run, Scenario};
 
 /// How long events are published in the first run.
@@ -44,6 +45,17 @@ async fn survives(setup: Setup, name: &'static str, fault: Fault) {
     println!("{:?}", outcome.judgement);
 }
 
+/// Where no namespaces may be made, the wire to PostgreSQL falls silent instead: that is never left out.
+async fn apart(name: &'static str, fault: Fault) {
+    match Network::is_allowed() {
+        Ok(()) => survives(Setup::Apart, name, fault).await,
+        Err(why) => {
+            eprintln!("no network namespaces here, so by a proxy: {why}");
+            survives(Setup::Three, name, Fault::PostgresWire(Wire::Silent, S(12))).await;
+        }
+    }
+}
+
 macro_rules! survives {
     ($($name:ident: $fault:expr => $($setup:ident)+;)+) => {$(
         mod $name {
@@ -80,6 +92,13 @@ macro_rules! survives {
         }
         survives!(@ $name, $fault, $($rest)*);
     };
+    (@ $name:ident, $fault:expr, apart $($rest:ident)*) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_three_nodes_in_namespaces() {
+            apart(stringify!($name), $fault).await;
+        }
+        survives!(@ $name, $fault, $($rest)*);
+    };
     (@ $name:ident, $fault:expr,) => {};
 }
 
@@ -99,5 +118,6 @@ survives! {
     an_immediate_restart_of_redis: Fault::RestartRedis(Duration::ZERO) => redis;
     redis_being_down: Fault::RestartRedis(S(3)) => three;
     a_cut_wire_to_redis: Fault::RedisWire(Wire::Cut, S(2)) => three;
+    a_node_that_reaches_nobody: Fault::PullOut(S(12)) => apart;
     a_silent_wire_to_the_receivers: Fault::ReceivingWire(Wire::Silent, S(2)) => sqlite postgres;
 }

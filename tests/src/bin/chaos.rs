@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use angarium_tests::chaos::cluster::Setup;
 use angarium_tests::chaos::judge::Limits;
+use angarium_tests::chaos::network::Network;
 use angarium_tests::chaos::scenario::{Run, all};
 use angarium_tests::chaos::table;
 
@@ -35,6 +36,10 @@ async fn main() -> ExitCode {
     for setup in Setup::ALL {
         for scenario in all().into_iter().filter(|scenario| scenario.fault.fits(setup)) {
             if !format!("{} {}", setup.name(), scenario.name).contains(&filter) {
+                continue;
+            }
+            if let (Setup::Apart, Err(why)) = (setup, Network::is_allowed()) {
+                println!("| {} | {} | left out: {why} |", setup.name(), scenario.name);
                 continue;
             }
             let time = Duration::from_secs(seconds);

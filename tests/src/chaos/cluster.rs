@@ -1,6 +1,6 @@
 //! Everything that a run is made of: servers, wires, nodes, and what they know of each other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use url::Url;
 
 use super::evidence::{RunClock, Sample};
 use super::link::Link;
-use super::node::Node;
+use super::network::Network;
+use super::node::{Node, Place};
 use super::receivers::Receivers;
 use super::script::{EVENT_TYPES, Script, endpoints};
 use crate::process::program;
@@ -40,11 +41,13 @@ pub enum Setup {
     Redis,
     /// Three nodes on PostgreSQL and Redis.
     Three,
+    /// The same, each in a network namespace of its own.
+    Apart,
 }
 
 impl Setup {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Sqlite, Self::Postgres, Self::Redis, Self::Three];
+    pub const ALL: [Self; 5] = [Self::Sqlite, Self::Postgres, Self::Redis, Self::Three, Self::Apart];
 
     /// As in the table.
     pub fn name(self) -> &'static str {
@@ -53,6 +56,7 @@ impl Setup {
             Self::Postgres => "PostgreSQL, one node",
             Self::Redis => "PostgreSQL and Redis, one node",
             Self::Three => "PostgreSQL and Redis, three nodes",
+            Self::Apart => "PostgreSQL and Redis, three nodes in namespaces",
         }
     }
 
@@ -60,7 +64,7 @@ impl Setup {
     pub fn nodes(self) -> usize {
         match self {
             Self::Sqlite | Self::Postgres | Self::Redis => 1,
-            Self::Three => 3,
+            Self::Three | Self::Apart => 3,
         }
     }
 
@@ -71,7 +75,7 @@ impl Setup {
 
     /// Whether there is a Redis.
     pub fn has_redis(self) -> bool {
-        matches!(self, Self::Redis | Self::Three)
+        matches!(self, Self::Redis | Self::Three | Self::Apart)
     }
 }
 
@@ -92,6 +96,8 @@ pub struct Cluster {
     pub receivers: Receivers,
     /// PostgreSQL and Redis.
     pub services: Option<Services>,
+    /// What the nodes can be pulled out of.
+    pub network: Option<Network>,
     /// Calls to each node with the key of the workspace.
     pub api: Vec<GraphQl>,
     /// The IDs of the endpoints.
@@ -113,12 +119,15 @@ impl Cluster {
         if services.is_some() {
             migrate(&database);
         }
+        let network = (setup == Setup::Apart).then(|| Network::create(setup.nodes()).expect("a network may be made"));
+        let host = network.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), Network::host);
+        let allowed = network.as_ref().map_or_else(|| "127.0.0.0/8".to_owned(), Network::cidr);
         let (admin_key, encryption_key) = (ApiKeySecret::generate(), Sealer::generate_key());
         let (mut nodes, mut postgres, mut redis) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 1..=setup.nodes() {
+        for number in 0..setup.nodes() {
             let mut url = database.clone();
             if services.is_some() {
-                let link = Link::start(address_of(&database)).await;
+                let link = Link::start(host, address_of(&database)).await;
                 url = through(&database, &link);
                 postgres.push(link);
             }
@@ -127,20 +136,24 @@ impl Cluster {
                 ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
                 ("ANGARIUM_ENCRYPTION_KEY", &encryption_key),
                 ("ANGARIUM_ALLOW_HTTP", "true"),
-                ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8"),
+                ("ANGARIUM_ALLOW_CIDRS", &allowed),
             ];
             let mut settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
             if let Some(services) = services.as_ref().filter(|_| setup.has_redis()) {
-                let link = Link::start(address_of(&services.redis_url)).await;
+                let link = Link::start(host, address_of(&services.redis_url)).await;
                 settings.push(("ANGARIUM_REDIS_URL".to_owned(), through(&services.redis_url, &link)));
                 redis.push(link);
             }
-            nodes.push(Node::start(&format!("node {number}"), directory, settings));
+            let place = match &network {
+                None => Place::free(),
+                Some(network) => Place::within(network, number),
+            };
+            nodes.push(Node::start(&format!("node {}", number + 1), directory, place, settings));
         }
         let clock = RunClock::start();
         let scripts = endpoints().iter().map(|(_, script)| *script).collect();
         let receivers = Receivers::start(clock, scripts, SECRET).await;
-        let receiving = Link::start(receivers.address()).await;
+        let receiving = Link::start(host, receivers.address()).await;
         let mut cluster = Self {
             clock,
             nodes,
@@ -149,6 +162,7 @@ impl Cluster {
             receiving,
             receivers,
             services,
+            network,
             api: Vec::new(),
             endpoints: Vec::new(),
             directory: directory.to_owned(),
@@ -290,6 +304,7 @@ pub(super) fn address_of(url: &str) -> SocketAddr {
 /// The same URL by way of a link.
 fn through(url: &str, link: &Link) -> String {
     let mut url = Url::parse(url).expect("a URL");
+    url.set_ip_host(link.address().ip()).expect("it has a host");
     url.set_port(Some(link.address().port())).expect("it has a host");
     url.into()
 }

@@ -52,12 +52,17 @@ pub enum Fault {
     RedisWire(Wire, Duration),
     /// The wire between the nodes and all receivers, for a while.
     ReceivingWire(Wire, Duration),
+    /// A node reaches nobody and nobody reaches it, for a while.
+    PullOut(Duration),
 }
 
 impl Fault {
     /// Whether it can be done there.
     pub fn fits(self, setup: Setup) -> bool {
         match self {
+            // Everything else has been done to the same nodes without namespaces.
+            Self::PullOut(_) => setup == Setup::Apart,
+            _ if setup == Setup::Apart => false,
             Self::RestartPostgres | Self::FreezePostgres(_) | Self::TerminateBackends | Self::PostgresWire(..) => {
                 setup.has_postgres()
             }
@@ -138,6 +143,14 @@ impl Fault {
                 let count = disturb(&cluster.redis[turn], wire, time).await;
                 let what = format!("{wire:?} wire between {} and Redis for {time:?}", node.name);
                 (what, Hit::Counted(count), false, AFTER_REDIS)
+            }
+            Self::PullOut(time) => {
+                let network = cluster.network.as_ref().expect("the nodes have namespaces");
+                let count = cluster.postgres[turn].connections();
+                network.pull_out(turn);
+                tokio::time::sleep(time).await;
+                network.plug_in(turn);
+                (format!("{} pulled out for {time:?}", node.name), Hit::Counted(count), true, AFTER_NODE)
             }
             Self::ReceivingWire(wire, time) => {
                 let count = disturb(&cluster.receiving, wire, time).await;

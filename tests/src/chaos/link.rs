@@ -1,6 +1,6 @@
 //! A wire between two parts: a TCP proxy that can be silent, slow or cut.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,9 +39,9 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts one on a free port.
-    pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    /// Starts one on a free port of an address of this machine.
+    pub async fn start(host: IpAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (wire, watched) = watch::channel(Wire::Whole);
         let carried = Arc::new(AtomicUsize::new(0));

@@ -11,21 +11,53 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::evidence::Sample;
+use super::network::Network;
 use crate::process::program;
 
 /// Pause between two looks at the process, and the longest wait of a node that has ended for its next start.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Ports that Linux does not hand out by itself, and that `tests/services` does not take.
 const PORTS: std::ops::Range<u16> = 30_000..32_768;
+/// The port of a node that has all of them for itself.
+const PORT: u16 = 8080;
 /// What a node says when it serves.
 const UP: &str = "the server is up";
+
+/// Where a node runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    address: SocketAddr,
+    /// The network namespace, if it has one of its own.
+    namespace: Option<String>,
+}
+
+impl Place {
+    /// Beside the tests, on a free port.
+    pub fn free() -> Self {
+        Self { address: free_address(), namespace: None }
+    }
+
+    /// In the namespace of this node.
+    pub fn within(network: &Network, node: usize) -> Self {
+        Self { address: SocketAddr::new(network.address(node), PORT), namespace: Some(network.namespace(node)) }
+    }
+
+    /// How the program is started there.
+    fn command(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(program()) };
+        // `ip` becomes the program, so that signals reach it.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program());
+        command
+    }
+}
 
 /// A node that is started again whenever it ends, until it is told to stop.
 #[derive(Debug)]
 pub struct Node {
     /// Such as `node 1`.
     pub name: String,
-    address: SocketAddr,
+    place: Place,
     log: PathBuf,
     settings: Vec<(String, String)>,
     state: Mutex<State>,
@@ -47,12 +79,11 @@ struct State {
 
 impl Node {
     /// Starts one with these variables on top of its own address, which it keeps over all starts.
-    pub fn start(name: &str, directory: &Path, mut settings: Vec<(String, String)>) -> Arc<Self> {
-        let address = free_address();
-        settings.push(("ANGARIUM_LISTEN".to_owned(), address.to_string()));
+    pub fn start(name: &str, directory: &Path, place: Place, mut settings: Vec<(String, String)>) -> Arc<Self> {
+        settings.push(("ANGARIUM_LISTEN".to_owned(), place.address.to_string()));
         let log = directory.join(format!("{}.log", name.replace(' ', "-")));
         let state = Mutex::new(State { wanted: true, ..State::default() });
-        let node = Arc::new(Self { name: name.to_owned(), address, log, settings, state });
+        let node = Arc::new(Self { name: name.to_owned(), place, log, settings, state });
         let watched = Arc::downgrade(&node);
         tokio::spawn(async move {
             while let Some(node) = watched.upgrade() {
@@ -66,7 +97,7 @@ impl Node {
 
     /// Where it serves, such as `http://127.0.0.1:31234`.
     pub fn base(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.place.address)
     }
 
     /// Whether it has said since its latest start that it serves.
@@ -161,7 +192,7 @@ impl Node {
     }
 
     fn spawn(&self, log: &File) -> Child {
-        let mut command = Command::new(program());
+        let mut command = self.place.command();
         let out = || Stdio::from(log.try_clone().expect("a file can be shared"));
         command.arg("serve").stdin(Stdio::null()).stdout(out()).stderr(out());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANGARIUM_")) {

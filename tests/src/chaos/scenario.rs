@@ -62,6 +62,7 @@ pub fn all() -> Vec<Scenario> {
         scenario("cut-redis", Fault::RedisWire(Wire::Cut, S(5)), 10),
         scenario("silent-redis", Fault::RedisWire(Wire::Silent, S(12)), 15),
         scenario("cut-receivers", Fault::ReceivingWire(Wire::Cut, S(3)), 40),
+        scenario("pull-out", Fault::PullOut(S(15)), 15),
         scenario("silent-receivers", Fault::ReceivingWire(Wire::Silent, S(5)), 20),
     ]
 }
