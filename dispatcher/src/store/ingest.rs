@@ -197,13 +197,61 @@ impl Committer {
             };
             let claims = vec![Claim::Fresh; matches.len()];
             let mut stored = Stored::new(&news, &ids, claims, matches, Some(expected.catalogue), now);
-            if let AtOnce::Stored(membership) = self.store_at_once(&expected, &mut stored, now).await? {
-                self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
-                return Ok(self.tell(front, stored, membership));
+            match self.store_at_once(&expected, &mut stored, now).await? {
+                AtOnce::Stored(membership) => {
+                    self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
+                    return Ok(self.tell(front, stored, membership));
+                }
+                AtOnce::NotStored => {}
+                AtOnce::Lost(lost) => return self.store_again(group, &news, &ids, (front, stored, lost), now).await,
             }
         }
+        let (front, stored, membership) = self.store_with_care(group, &news, &ids, now).await?;
+        self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
+        Ok(self.tell(front, stored, membership))
+    }
+
+    /// Stores the front of a group under the same IDs again, after the connection was lost. If PostgreSQL still works on the
+    /// first, the second waits for it and is refused: then the first is there. No other way of failing tells what became
+    /// of the first, so nothing of the group may be tried once more under other IDs.
+    async fn store_again<'a>(
+        &mut self,
+        group: &'a [Request],
+        news: &[&NewEvent],
+        ids: &[EventId],
+        (front, first, lost): (&'a [Request], Stored, DbErr),
+        now: Timestamp,
+    ) -> Result<Vec<Vec<Outcome>>, Failed> {
+        let started = Instant::now();
+        match self.store_with_care(group, news, ids, now).await {
+            Ok((front, stored, membership)) => {
+                self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
+                Ok(self.tell(front, stored, membership))
+            }
+            Err(Failed::Unknown(error)) => Err(Failed::Unknown(error)),
+            Err(failed) => {
+                if let Failed::Refused(error) = failed {
+                    tracing::warn!(%error, "publishes could not be stored again after the connection was lost");
+                }
+                if self.is_stored(&first, &lost).await {
+                    return Ok(self.tell(front, first, None));
+                }
+                self.hubs.look(first.deliveries.iter().map(|row| row.endpoint_id));
+                Err(Failed::Unknown(lost))
+            }
+        }
+    }
+
+    /// Stores the front of a group by a transaction. Answers with the version of the membership that it has seen.
+    async fn store_with_care<'a>(
+        &mut self,
+        group: &'a [Request],
+        news: &[&NewEvent],
+        ids: &[EventId],
+        now: Timestamp,
+    ) -> Result<(&'a [Request], Stored, Option<i64>), Failed> {
         let transaction = self.begin().await?;
-        let (tables, versions) = self.tables.with_versions(&transaction, workspaces(&news)).await?;
+        let (tables, versions) = self.tables.with_versions(&transaction, workspaces(news)).await?;
         let Some((front, matches)) = matched(group, &tables, now).await else { return Err(Failed::Unasked(tables)) };
         let (news, ids) = (&news[..matches.len()], &ids[..matches.len()]);
         let claims = idempotency::claim(&transaction, news, ids, versions.catalogue, now).await?;
@@ -216,8 +264,7 @@ impl Committer {
             self.hubs.look(stored.deliveries.iter().map(|row| row.endpoint_id));
             return Err(Failed::Unknown(error));
         }
-        self.metrics.committed(GroupOf::Publishes, stored.events.len(), started.elapsed());
-        Ok(self.tell(front, stored, versions.membership))
+        Ok((front, stored, versions.membership))
     }
 
     /// What events may be stored by without asking first, if they may: where what is known of all of their workspaces is
@@ -249,8 +296,7 @@ impl Committer {
             Err(error) if is_connection_lost(&error) && self.is_stored(stored, &error).await => {
                 Ok(AtOnce::Stored(None))
             }
-            // Tried again under the same IDs: if PostgreSQL still works on it, one of the two is refused.
-            Err(error) if is_connection_lost(&error) => Ok(AtOnce::NotStored),
+            Err(error) if is_connection_lost(&error) => Ok(AtOnce::Lost(error)),
             Err(error) => Err(Failed::Refused(error)),
         }
     }
@@ -296,8 +342,10 @@ impl Committer {
 enum AtOnce {
     /// It is durable. With the version of the membership, if the places of the deliveries are known.
     Stored(Option<i64>),
-    /// It is not, as far as anybody knows.
+    /// It is not.
     NotStored,
+    /// It is not there, but PostgreSQL may still be working on it.
+    Lost(DbErr),
 }
 
 /// The front of a group whose events go to about [`DELIVERIES_MAX`] endpoints, and where each of them goes; none where
