@@ -38,7 +38,7 @@ use crate::schedule::Schedule;
 mod plain;
 mod write;
 
-use write::{apply, fence, insert_attempts};
+use write::{apply, fence, insert_attempts, recorded_before};
 
 /// Most results of a group.
 const GROUP_MAX: usize = 512;
@@ -93,9 +93,9 @@ impl Committer {
     /// Commits a group, whatever it takes.
     async fn record(&self, group: Vec<Report>) {
         let mut groups = vec![group];
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut is_doubtful) = (PAUSE_MIN, false);
         while let Some(mut group) = groups.pop() {
-            let error = match self.commit(&mut group).await {
+            let error = match self.commit(&mut group, is_doubtful).await {
                 Ok(()) => {
                     pause = PAUSE_MIN;
                     continue;
@@ -106,6 +106,7 @@ impl Committer {
                 tracing::error!(%error, results = group.len(), "results are not durable yet; trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
+                is_doubtful = true;
                 groups.push(group);
             } else if group.len() > 1 {
                 let second = group.split_off(group.len() / 2);
@@ -141,8 +142,9 @@ impl Committer {
         Some(Report { attempt, ..report })
     }
 
-    /// Commits a group. When that fails, what is left in it was not.
-    async fn commit(&self, group: &mut Vec<Report>) -> Result<(), DbErr> {
+    /// Commits a group. When that fails, what is left in it was not, as far as is known; some of it may be there already when
+    /// it comes again after the connection was lost.
+    async fn commit(&self, group: &mut Vec<Report>, is_doubtful: bool) -> Result<(), DbErr> {
         if let Some(node) = plain::node(&self.db, group) {
             let (now, started) = (self.clock.now(), Instant::now());
             let moved = plain::commit(&self.db, node, group, now).await?;
@@ -155,15 +157,15 @@ impl Committer {
                 return Ok(());
             }
         }
-        self.commit_with_care(group).await
+        self.commit_with_care(group, is_doubtful).await
     }
 
-    async fn commit_with_care(&self, group: &[Report]) -> Result<(), DbErr> {
+    async fn commit_with_care(&self, group: &[Report], is_doubtful: bool) -> Result<(), DbErr> {
         let (now, started) = (self.clock.now(), Instant::now());
         let transaction = self.db.begin().await?;
         let fenced = fence(&transaction, group).await?;
         let standing_group: Vec<&Report> = group.iter().filter(|report| !fenced.contains(&report.node)).collect();
-        let applied = apply(&transaction, &standing_group, now).await?;
+        let mut applied = apply(&transaction, &standing_group, now).await?;
         let counted: Vec<&Report> =
             standing_group.into_iter().filter(|report| applied.contains_key(&report.job.delivery_id)).collect();
         let sent: Vec<&Report> = counted.iter().copied().filter(|report| report.is_sent).collect();
@@ -179,6 +181,12 @@ impl Committer {
         let confirmed = confirmation::confirm(&transaction, &confirming, now, &mut changes).await?;
         let changes = sql::append_changes(&transaction, now, changes).await?;
         let raised = self.notices.raise(&transaction, notices, now).await?;
+        if is_doubtful {
+            // What was committed the first time, though nobody heard of it.
+            let missing = group.iter().filter(|report| !applied.contains_key(&report.job.delivery_id));
+            let before = recorded_before(&transaction, missing).await?;
+            applied.extend(before);
+        }
         transaction.commit().await?;
         self.tell(group, &applied, started);
         for endpoint in held.into_iter().chain(confirmed) {

@@ -141,3 +141,26 @@ pub(super) async fn insert_attempts(db: &impl ConnectionTrait, reports: &[&Repor
     let text = format!("INSERT INTO attempt ({ATTEMPT}) SELECT {ATTEMPT} FROM {source} AS new");
     db.execute_raw(query.text(&text)).await.map(drop)
 }
+
+/// Those whose attempts are there, with what their deliveries are now.
+pub(super) async fn recorded_before(
+    db: &impl ConnectionTrait,
+    group: impl Iterator<Item = &Report>,
+) -> Result<HashMap<DeliveryId, Applied>, DbErr> {
+    let ids: Vec<_> = group.filter(|report| report.is_sent).map(|report| report.attempt.id.0).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut query = Query::on(db);
+    let source = query.rows([sql::uuid("id", ids)]);
+    let text = format!(
+        "SELECT d.id, d.status, d.next_attempt_at FROM {source} AS r JOIN attempt ON attempt.id = r.id \
+         JOIN delivery AS d ON d.id = attempt.delivery_id"
+    );
+    let rows = db.query_all_raw(query.text(&text)).await?;
+    let read = |row: &sea_orm::QueryResult| {
+        let (status, next_attempt_at) = (row.try_get("", "status")?, row.try_get("", "next_attempt_at")?);
+        Ok((row.try_get("", "id")?, Applied { decided: true, status, next_attempt_at }))
+    };
+    rows.iter().map(read).collect()
+}
