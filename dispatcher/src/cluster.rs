@@ -40,3 +40,5 @@ pub(crate) use vigil::watch as watch_settings;
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 /// Shards that are being given away at the same time.
 const MOVES_MAX: usize = 32;
+/// The same, of those that have a request in flight.
+const BUSY_MOVES_MAX: usize = 4;

@@ -89,9 +89,9 @@ impl EndpointActor {
             }
             return;
         }
-        // What lies in the mailbox from before the drain must not start anything any more.
+        // What lies in the mailbox from before must not start anything any more.
         let mut inputs = vec![input];
-        inputs.extend(self.shared.draining.get().then_some(Input::Drain));
+        inputs.extend((!self.may_start()).then_some(Input::Drain));
         while let Some(input) = inputs.pop() {
             for output in self.machine.step(now, self.shared.room(), input) {
                 match output {
@@ -109,6 +109,11 @@ impl EndpointActor {
             }
         }
         self.after_step(now);
+    }
+
+    /// Not while the node drains, nor while its shard is being given away.
+    fn may_start(&self) -> bool {
+        !self.shared.draining.get() && self.shared.ownership.holds(self.id)
     }
 
     fn ask_for_settings(&mut self) {
@@ -140,6 +145,8 @@ impl EndpointActor {
 
     fn start(&mut self, job: Job, ctx: &mut Context<Self>) {
         let Some(settings) = self.settings.clone() else { return };
+        // Its shard stays here from now on, until the result is durable.
+        self.shared.started(self.id, job.delivery_id);
         if settings.subscription(job.subscription_id).is_none() {
             // It was published between the commit that made its subscription and the word of it.
             self.unstarted.push(job);
@@ -152,7 +159,6 @@ impl EndpointActor {
     fn send(&mut self, settings: Arc<Settings>, job: Job, ctx: &mut Context<Self>) {
         let shared = self.shared.clone();
         let delivery = job.delivery_id;
-        shared.started(self.id, delivery);
         let node = shared.node();
         let attempt = async move {
             let (transport, tracer) = (&shared.transport, &shared.tracer);
@@ -301,10 +307,13 @@ impl Handler<Configure> for EndpointActor {
         let unstarted = std::mem::take(&mut self.unstarted);
         self.step(input, ctx);
         for job in unstarted {
-            match self.settings.clone() {
+            match self.settings.clone().filter(|_| self.may_start() && self.shared.ownership.may_send()) {
                 // Should the subscription still be unknown, that is our own fault, and nothing is sent.
                 Some(settings) => self.send(settings, job, ctx),
-                None => self.failed_ourselves(job.delivery_id, ctx),
+                None => {
+                    self.shared.ended(job.delivery_id);
+                    self.failed_ourselves(job.delivery_id, ctx);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The rows behind the leases: PostgreSQL's statements, and SQLite's one.
 //!
-//! Instants are by the clock of the database.
+//! Instants are by the clock of the database. What a lease hangs on runs beside the API's connections, so that slow queries
+//! which fill those do not cost it.
 
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub(super) async fn join(db: &Database, node: NodeId, ttl: Duration) -> Result<(
 /// Says that a node lives. False when it was buried.
 pub(super) async fn renew(db: &Database, node: NodeId, ttl: Duration) -> Result<bool, DbErr> {
     let renew = format!("UPDATE node SET lease_until = {NOW} + $2 WHERE id = $1");
-    let renewed = db.write().execute_raw(query(db.write(), &renew, [node.into(), millis(ttl)])).await?;
+    let renewed = db.planned().execute_raw(query(db.planned(), &renew, [node.into(), millis(ttl)])).await?;
     Ok(renewed.rows_affected() == 1)
 }
 
@@ -75,7 +76,7 @@ pub(super) async fn members(db: &Database) -> Result<Members, DbErr> {
         "SELECT node.id, node.draining, node.lease_until - {NOW} AS left_ms, installation.membership_version \
          FROM installation LEFT JOIN node ON true ORDER BY node.id"
     );
-    let rows = db.write().query_all_raw(query(db.write(), &read, [])).await?;
+    let rows = db.planned().query_all_raw(query(db.planned(), &read, [])).await?;
     let mut members = Members { peers: Vec::with_capacity(rows.len()), version: 0 };
     for row in rows {
         members.version = row.try_get("", "membership_version")?;
@@ -87,22 +88,23 @@ pub(super) async fn members(db: &Database) -> Result<Members, DbErr> {
     Ok(members)
 }
 
-/// Deletes the nodes whose leases have run out.
-pub(super) async fn bury(db: &Database) -> Result<u64, DbErr> {
-    let transaction = db.begin().await?;
-    let bury = format!("DELETE FROM node WHERE lease_until < {NOW}");
-    let buried = transaction.execute_raw(query(&transaction, &bury, [])).await?.rows_affected();
-    if buried > 0 {
-        grow_membership(&transaction).await?;
-    }
-    transaction.commit().await?;
-    Ok(buried)
+/// Deletes the nodes whose leases have run out. Answers how many.
+pub(super) async fn bury(db: &Database) -> Result<i64, DbErr> {
+    let bury = format!(
+        "WITH buried AS (DELETE FROM node WHERE lease_until < {NOW} RETURNING id) \
+         UPDATE installation SET membership_version = membership_version + 1 WHERE EXISTS (SELECT 1 FROM buried) \
+         RETURNING (SELECT count(*) FROM buried) AS count"
+    );
+    let buried = db.planned().query_one_raw(query(db.planned(), &bury, [])).await?;
+    buried.map_or(Ok(0), |row| row.try_get("", "count"))
 }
 
 /// The owner and epoch of every shard.
 pub(super) async fn shards(db: &Database) -> Result<Vec<(i32, Option<NodeId>, i64)>, DbErr> {
-    let rows =
-        db.write().query_all_raw(query(db.write(), "SELECT id, owner_id, epoch FROM shard ORDER BY id", [])).await?;
+    let rows = db
+        .planned()
+        .query_all_raw(query(db.planned(), "SELECT id, owner_id, epoch FROM shard ORDER BY id", []))
+        .await?;
     rows.iter()
         .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "owner_id")?, row.try_get("", "epoch")?)))
         .collect()
@@ -110,7 +112,7 @@ pub(super) async fn shards(db: &Database) -> Result<Vec<(i32, Option<NodeId>, i6
 
 /// Takes those of `wanted` that are nobody's, a buried node's, or the node's own without its knowing.
 pub(super) async fn claim(db: &Database, node: NodeId, wanted: &[i32]) -> Result<Vec<Taken>, DbErr> {
-    let mut query = sql::Query::on(db.write());
+    let mut query = sql::Query::on(db.planned());
     let (node, source) = (query.value(node), query.rows([sql::int("id", wanted.iter().copied())]));
     let claim = format!(
         "WITH free AS (SELECT id, owner_id FROM shard WHERE id IN (SELECT id FROM {source} AS wanted) \
@@ -118,24 +120,31 @@ pub(super) async fn claim(db: &Database, node: NodeId, wanted: &[i32]) -> Result
          UPDATE shard SET owner_id = {node}, epoch = shard.epoch + 1 FROM free WHERE shard.id = free.id \
          RETURNING shard.id, shard.epoch, free.owner_id IS NOT NULL AS from_dead"
     );
-    let rows = db.write().query_all_raw(query.text(&claim)).await?;
+    let rows = db.planned().query_all_raw(query.text(&claim)).await?;
     rows.iter().map(read_taken).collect()
 }
 
-/// Gives shards away that are the node's.
-pub(super) async fn release(db: &Database, node: NodeId, shards: &[i32]) -> Result<(), DbErr> {
-    let mut query = sql::Query::on(db.write());
-    let (node, source) = (query.value(node), query.rows([sql::int("id", shards.iter().copied())]));
+/// Gives shards away that are the node's at these epochs. One that comes late, after the node has taken them again, does
+/// nothing.
+pub(super) async fn release(db: &Database, node: NodeId, shards: &[(i32, i64)]) -> Result<(), DbErr> {
+    let mut query = sql::Query::on(db.planned());
+    let node = query.value(node);
+    let columns = [
+        sql::int("id", shards.iter().map(|(number, _)| *number)),
+        sql::big("epoch", shards.iter().map(|(_, epoch)| *epoch)),
+    ];
+    let source = query.rows(columns);
     let release = format!(
-        "UPDATE shard SET owner_id = NULL WHERE owner_id = {node} AND id IN (SELECT id FROM {source} AS given)"
+        "UPDATE shard SET owner_id = NULL FROM {source} AS given \
+         WHERE shard.owner_id = {node} AND shard.id = given.id AND shard.epoch = given.epoch"
     );
-    db.write().execute_raw(query.text(&release)).await.map(drop)
+    db.planned().execute_raw(query.text(&release)).await.map(drop)
 }
 
 /// Says that a node wants no more shards.
 pub(super) async fn drain(db: &Database, node: NodeId) -> Result<(), DbErr> {
-    let drain = query(db.write(), "UPDATE node SET draining = true WHERE id = $1", [node.into()]);
-    db.write().execute_raw(drain).await.map(drop)
+    let drain = query(db.planned(), "UPDATE node SET draining = true WHERE id = $1", [node.into()]);
+    db.planned().execute_raw(drain).await.map(drop)
 }
 
 /// Takes a node out, and gives away whatever it has except `kept`, which stay those of a node that is gone.

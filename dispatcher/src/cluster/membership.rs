@@ -1,5 +1,6 @@
 //! Joins, renews, buries, takes and gives away: the one writer of [`Ownership`].
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ use tokio::time::Instant;
 use super::leases::{self, Members, Peer};
 use super::ownership::{Holding, Map, Ownership};
 use super::placement::Placement;
-use super::{MOVES_MAX, boot};
+use super::{BUSY_MOVES_MAX, MOVES_MAX, boot};
 use crate::actor::Hubs;
 use crate::peers::Peers;
 
-/// A shard that is not quiet by then stays where it is, and is tried again later.
+/// A shard that is not quiet by then stays where it is, and is tried again later, with twice the patience each time.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
+/// Pause before that, and twice as long each time.
+const STUBBORN_FOR: Duration = Duration::from_secs(30);
+/// After so many times the patience is longer than any request, and grows no more.
+const STUBBORN_MAX: u32 = 4;
 /// Longest that a request may take: the largest timeout of an endpoint.
 const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
 /// Pause after the database failed.
@@ -101,6 +106,7 @@ impl Membership {
             moves: JoinSet::new(),
             leaving: Vec::new(),
             doubtful: Vec::new(),
+            stubborn: HashMap::new(),
             placement: Placement::default(),
             version: None,
             draining: false,
@@ -146,6 +152,8 @@ struct Turn {
     leaving: Vec<i32>,
     /// Those of which it is not known whether they were given away. Nothing is sent for them.
     doubtful: Vec<i32>,
+    /// Those that were not quiet in time: how often, and until when they are left alone.
+    stubborn: HashMap<i32, (u32, Instant)>,
     placement: Placement,
     /// The version of the membership that was seen last.
     version: Option<i64>,
@@ -163,7 +171,7 @@ impl Turn {
                 () = self.membership.peers.told_of_members() => {}
                 Some(quiet) = self.moves.join_next() => {
                     if self.finish_move(quiet.unwrap_or(false)).await && Instant::now() < self.renew_at {
-                        self.begin_moves();
+                        self.begin_moves().await;
                         continue;
                     }
                 }
@@ -216,6 +224,7 @@ impl Turn {
         self.moves.abort_all();
         self.leaving.clear();
         self.doubtful.clear();
+        self.stubborn.clear();
         self.version = None;
         let membership = &self.membership;
         membership.ownership.renew(i64::MIN);
@@ -282,12 +291,13 @@ impl Turn {
         }
         let rows = leases::shards(db).await?;
         ownership.update(|map| see(map, node, &rows));
-        let doubtful: Vec<i32> = std::mem::take(&mut self.doubtful)
-            .into_iter()
-            .filter(|number| ownership.epoch(*number).is_some())
-            .collect();
-        ownership.update(|map| map.hold(&doubtful, Holding::Held { taken_at: None }));
-        hubs.keep(doubtful);
+        self.doubtful.retain(|number| ownership.epoch(*number).is_some());
+        if !self.doubtful.is_empty() {
+            // The statement that gives them away may still come: it finds another epoch then.
+            let taken = leases::claim(db, node, &self.doubtful).await?;
+            ownership.update(|map| hold(map, node, &taken, Some(clock.now())));
+            hubs.keep(std::mem::take(&mut self.doubtful));
+        }
         let is_free = |number: i32, owner: Option<NodeId>| match owner {
             None => true,
             // The answer to a claim was lost.
@@ -313,7 +323,7 @@ impl Turn {
         let holds_all = ownership.map().held().count() == rows.len();
         ownership.update(|map| map.alone_at = (is_alone && holds_all).then_some(members.version));
         self.version = Some(members.version);
-        self.begin_moves();
+        self.begin_moves().await;
         Ok(self.is_settled(&ownership.map()))
     }
 
@@ -322,27 +332,42 @@ impl Turn {
         map.shards.iter().zip(0..).all(|(shard, number)| shard.owner == self.placement.of(number))
     }
 
-    /// Begins to give away what belongs to others: those first that are quiet, a few at a time.
-    fn begin_moves(&mut self) {
+    /// Begins to give away what belongs to others: those first that are quiet, a few at a time. Whatever is not quiet
+    /// starts nothing more meanwhile, so of such there are fewer at a time, and one that was not quiet in time goes alone.
+    async fn begin_moves(&mut self) {
         if !self.leaving.is_empty() || self.draining {
             return;
         }
         let Membership { ownership, hubs, .. } = &self.membership;
         let Some(node) = ownership.node() else { return };
         let foreign = |number: &i32| self.placement.of(*number).is_some_and(|owner| owner != node);
-        let map = ownership.map();
-        let mut leaving: Vec<i32> =
-            map.held().filter(foreign).filter(|number| !self.is_waiting(&map, *number)).collect();
+        let (map, now) = (ownership.map(), Instant::now());
+        let is_left_alone = |number: &i32| self.stubborn.get(number).is_some_and(|(_, until)| now < *until);
+        let mut leaving: Vec<i32> = map
+            .held()
+            .filter(foreign)
+            .filter(|number| !self.is_waiting(&map, *number) && !is_left_alone(number))
+            .collect();
         if leaving.is_empty() {
             return;
         }
-        // Not always the same first, or one that is never quiet would stand in the way of the others.
-        let start = rand::random_range(0..leaving.len());
-        leaving.rotate_left(start);
-        leaving.truncate(MOVES_MAX);
+        let busy = hubs.busy_shards().await;
+        let times = |number: i32| {
+            let is_busy = busy.contains(&number);
+            (is_busy, if is_busy { self.stubborn.get(&number).map_or(0, |(times, _)| *times) } else { 0 })
+        };
+        leaving.sort_by_key(|number| times(*number));
+        let first = times(leaving[0]);
+        let most = match first {
+            (false, _) => MOVES_MAX,
+            (true, 0) => BUSY_MOVES_MAX,
+            (true, _) => 1,
+        };
+        leaving = leaving.into_iter().take_while(|number| times(*number) == first).take(most).collect();
         ownership.update(|map| map.hold(&leaving, Holding::Leaving));
         let quiet = hubs.release(leaving.clone());
-        self.moves.spawn(async move { tokio::time::timeout(QUIET_WITHIN, quiet).await.is_ok() });
+        let patience = QUIET_WITHIN * 2_u32.pow(first.1.min(STUBBORN_MAX));
+        self.moves.spawn(async move { tokio::time::timeout(patience, quiet).await.is_ok() });
         self.leaving = leaving;
     }
 
@@ -356,19 +381,28 @@ impl Turn {
         }
     }
 
-    /// The shards that were leaving are quiet, or were not in time. Answers whether they are given away.
+    /// The shards that were leaving are quiet, or some of them were not in time: those stay. Answers whether the others are
+    /// given away.
     async fn finish_move(&mut self, quiet: bool) -> bool {
         let leaving = std::mem::take(&mut self.leaving);
         let Membership { db, ownership, hubs, peers, .. } = &self.membership;
         let Some(node) = ownership.node() else { return false };
-        if !quiet {
-            // None of them was taken from a dead node a moment ago: those do not leave.
-            ownership.update(|map| map.hold(&leaving, Holding::Held { taken_at: None }));
-            hubs.keep(leaving);
+        let busy = if quiet { HashSet::new() } else { hubs.busy_shards().await };
+        let (kept, leaving): (Vec<i32>, Vec<i32>) = leaving.into_iter().partition(|number| busy.contains(number));
+        // None of them was taken from a dead node a moment ago: those do not leave.
+        ownership.update(|map| map.hold(&kept, Holding::Held { taken_at: None }));
+        hubs.keep(kept.clone());
+        for number in kept {
+            let times = self.stubborn.get(&number).map_or(0, |(times, _)| *times).min(STUBBORN_MAX) + 1;
+            self.stubborn.insert(number, (times, Instant::now() + STUBBORN_FOR * 2_u32.pow(times - 1)));
+        }
+        if leaving.is_empty() {
             return false;
         }
-        match leases::release(db, node, &leaving).await {
+        let map = ownership.map();
+        match leases::release(db, node, &map.with_epochs(&leaving)).await {
             Ok(()) => {
+                self.stubborn.retain(|number, _| !leaving.contains(number));
                 ownership.update(|map| give(map, &leaving));
                 hubs.forget(leaving);
                 peers.tell_of_members();
@@ -406,7 +440,7 @@ impl Turn {
             ownership.epochs().into_iter().map(|(number, _)| number).filter(|number| !busy.contains(number)).collect();
         let map = ownership.map();
         let quiet: Vec<i32> = quiet.into_iter().filter(|number| !self.is_waiting(&map, *number)).collect();
-        if !quiet.is_empty() && leases::release(db, node, &quiet).await.is_ok() {
+        if !quiet.is_empty() && leases::release(db, node, &map.with_epochs(&quiet)).await.is_ok() {
             ownership.update(|map| give(map, &quiet));
             peers.tell_of_members();
         }

@@ -199,6 +199,12 @@ impl Map {
         held.map(|(_, number)| number)
     }
 
+    /// These shards, each with its epoch.
+    pub(super) fn with_epochs(&self, shards: &[i32]) -> Vec<(i32, i64)> {
+        let epoch = |number: &i32| Some((*number, self.shards.get(usize::try_from(*number).ok()?)?.epoch));
+        shards.iter().filter_map(epoch).collect()
+    }
+
     pub(super) fn hold(&mut self, shards: &[i32], holding: Holding) {
         for number in shards {
             if let Some(shard) = usize::try_from(*number).ok().and_then(|number| self.shards.get_mut(number)) {

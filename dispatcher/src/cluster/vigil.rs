@@ -40,6 +40,6 @@ async fn versions(db: &Database, workspaces: &[WorkspaceId]) -> Result<HashMap<W
     let mut query = sql::Query::of(db.backend());
     let source = query.rows([sql::uuid("id", workspaces.iter().map(|id| id.0))]);
     let text = format!("SELECT id, config_version FROM workspace WHERE id IN (SELECT id FROM {source} AS wanted)");
-    let rows = db.read().query_all_raw(query.text(&text)).await?;
+    let rows = db.planned().query_all_raw(query.text(&text)).await?;
     rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "config_version")?))).collect()
 }

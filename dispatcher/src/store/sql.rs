@@ -10,7 +10,7 @@ mod query;
 #[cfg(feature = "benching")]
 pub(crate) use insert::inserting;
 pub(crate) use insert::{Expected, LOG, Log, append_changes, insert_deliveries, insert_events, publish, take_place};
-pub(crate) use query::{Column, Query, bool, bytes, int, json, json_text, text, time, uuid, word};
+pub(crate) use query::{Column, Query, big, bool, bytes, int, json, json_text, text, time, uuid, word};
 
 /// The columns of a table by name, each with `of` before it. PostgreSQL refuses to run a statement again that was prepared
 /// with `*`, once the next version has added a column.
