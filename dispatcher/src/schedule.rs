@@ -7,10 +7,12 @@
 //!          state is read and an emptied server is noticed at the next call.
 //! Counter  every write counts; a number that is not the one after the last tells of writes that a failover has lost.
 //! Window   the earliest [`WINDOW`] retries of an endpoint are held, so that a day without its receiver does not fill the
-//!          server, and each of its keys stays a listpack (33 to 53 bytes an entry where ten or more wait). Once most
-//!          of them are gone, the next are read from the rows.
+//!          server, and each of its keys stays a listpack (33 to 53 bytes an entry where ten or more wait). Where the
+//!          window ends is kept too: what is later is in the rows only, so that no retry is held while an earlier one
+//!          is not. Once most of them are gone, the next are read from the rows.
 //! Reading  what is due within [`AHEAD`] is told to the hub of its endpoint, whose wheel wakes it to the millisecond. The
-//!          rest is nowhere in memory. Entries stay until the result of their attempt replaces or removes them.
+//!          rest is nowhere in memory. Entries stay until the result of their attempt replaces or removes them. A shard
+//!          whose first retry is later is not asked, but for a few in turn, to notice an emptied server.
 //! Without  Redis the sweep tells the wheels of the same from the rows.
 
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
@@ -94,7 +96,8 @@ pub(crate) trait RetrySchedule: Send + Sync + 'static {
     fn complete(&self, place: &Place) -> impl Future<Output = Result<Answer<()>, Unavailable>> + Send;
 
     /// Puts entries in, at their new time if they are there already, and takes others out. Of an endpoint the earliest
-    /// [`WINDOW`] stay.
+    /// [`WINDOW`] stay, and from the first that did not stay on nothing is taken in: what is held is always the front of
+    /// what waits.
     fn write(
         &self,
         place: &Place,
@@ -114,10 +117,12 @@ pub(crate) trait RetrySchedule: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Answer<Vec<(EndpointId, Timestamp)>>, Unavailable>> + Send;
 
-    /// Has the rows of this endpoint been read to their end: nothing of it is missing here any more.
-    fn is_whole(
+    /// Puts in the front of what waits at one endpoint, as just read from the rows: all of it, or one more than
+    /// [`WINDOW`].
+    fn refill(
         &self,
         place: &Place,
         endpoint: EndpointId,
-    ) -> impl Future<Output = Result<Answer<()>, Unavailable>> + Send;
+        front: &[Entry],
+    ) -> impl Future<Output = Result<Answer<Written>, Unavailable>> + Send;
 }

@@ -7,7 +7,7 @@ if head[2] then
   for _, endpoint in ipairs(redis.call('ZRANGE', old .. 'd', 0, -1)) do
     redis.call('UNLINK', old .. 'e:' .. endpoint)
   end
-  redis.call('UNLINK', old .. 'd', old .. 'm')
+  redis.call('UNLINK', old .. 'd', old .. 'c')
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'generation', ARGV[2], 'version', 0, 'count', 0, 'building', 1)
 return {0}

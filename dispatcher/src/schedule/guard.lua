@@ -4,5 +4,5 @@ if head[1] and tonumber(head[1]) > tonumber(ARGV[1]) then return {-1} end
 if head[2] ~= ARGV[2] then return {-2} end
 local base = string.sub(KEYS[1], 1, -2) .. ARGV[2] .. ':'
 local due = base .. 'd'
-local more = base .. 'm'
+local cut = base .. 'c'
 local function entries(endpoint) return base .. 'e:' .. endpoint end

@@ -16,7 +16,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Answer, Attached, Entry, Place, RetrySchedule, Unavailable, WINDOW, Written, rows};
+use super::{Answer, Attached, Entry, Place, RetrySchedule, Unavailable, Written, rows};
 use crate::actor::Hubs;
 use crate::cluster::Ownership;
 
@@ -38,6 +38,10 @@ const WRITE_MAX: usize = 500;
 const AT_ONCE: usize = 64;
 /// Endpoints that are read of one shard at once.
 const RANGE_MAX: usize = 500;
+/// Shards with nothing due soon that are read all the same, each time others: should Redis have lost them, it has lost more.
+const LOOKED_AT: usize = 16;
+/// Later than any retry.
+const FAR: Duration = Duration::from_hours(24 * 3_650);
 
 /// Something that happened to a delivery that waits for a time, or does no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +110,14 @@ struct Kept {
     place: Place,
     version: i64,
     count: i64,
+    /// Nothing is due before; none where that is not known.
+    first: Option<Timestamp>,
 }
 
 /// What is put into a schedule and what is taken out.
 type Batch = (Vec<Entry>, Vec<(EndpointId, DeliveryId)>);
-/// What is due soon at each endpoint.
-type Due = Result<Answer<Vec<(EndpointId, Timestamp)>>, Unavailable>;
+/// What is due soon at each endpoint, and the first time at which anything is.
+type Due = Result<Answer<(Vec<(EndpointId, Timestamp)>, Option<Timestamp>)>, Unavailable>;
 
 /// What a shard needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +238,8 @@ impl<S: RetrySchedule> Keeper<S> {
             match answer {
                 Ok(Answer::Done(Attached { generation, written })) => {
                     let place = Place { shard, epoch, generation };
-                    self.kept.insert(shard, Kept { place, version: written.version, count: written.count });
+                    self.kept
+                        .insert(shard, Kept { place, version: written.version, count: written.count, first: None });
                     self.unknown.remove(&shard);
                     to_read.push(shard);
                 }
@@ -270,7 +277,7 @@ impl<S: RetrySchedule> Keeper<S> {
             if entries.is_empty() {
                 // The first write finds nothing, and makes it.
                 let place = Place { shard: *shard, epoch, generation: String::new() };
-                self.kept.insert(*shard, Kept { place, version: 0, count: 0 });
+                self.kept.insert(*shard, Kept { place, version: 0, count: 0, first: None });
                 self.unknown.remove(shard);
                 continue;
             }
@@ -279,7 +286,8 @@ impl<S: RetrySchedule> Keeper<S> {
             let place = Place { shard: *shard, epoch, generation: format!("{epoch:x}.{:x}", self.generations) };
             match self.make(&place, &entries).await? {
                 Answer::Done(written) => {
-                    self.kept.insert(*shard, Kept { place, version: written.version, count: written.count });
+                    self.kept
+                        .insert(*shard, Kept { place, version: written.version, count: written.count, first: None });
                     self.unknown.remove(shard);
                 }
                 Answer::Fenced => drop(self.unknown.remove(shard)),
@@ -329,6 +337,9 @@ impl<S: RetrySchedule> Keeper<S> {
                 Change::Put(entry) => put.push(entry),
                 Change::Remove(endpoint, delivery) => remove.push((endpoint, delivery)),
             }
+        }
+        for (shard, (put, _)) in &by_shard {
+            self.expect(*shard, put.iter().map(|entry| entry.due));
         }
         let schedule = &self.schedule;
         // What is not kept now is rebuilt from rows that say all of it.
@@ -395,22 +406,37 @@ impl<S: RetrySchedule> Keeper<S> {
                 return;
             }
         };
-        if entries.len() <= WINDOW && self.schedule.is_whole(place, endpoint).await.is_err() {
-            return;
-        }
-        let answer = self.schedule.write(place, &entries, &[]).await;
+        self.expect(place.shard, entries.iter().map(|entry| entry.due));
+        let answer = self.schedule.refill(place, endpoint, &entries).await;
         self.note(place, answer);
     }
 
+    /// Reads the shards that have something due soon, and a few others; all of them when one of those is lost.
     async fn read_all(&mut self) {
-        let waiting = self.kept.iter().filter(|(_, kept)| kept.count > 0).map(|(shard, _)| *shard);
-        let waiting: Vec<i32> = waiting.collect();
-        self.read(&waiting).await;
+        let soon = self.clock.now() + AHEAD;
+        let waiting = self.kept.iter().filter(|(_, kept)| kept.count > 0);
+        let (mut to_read, mut later): (Vec<i32>, Vec<i32>) = waiting
+            .map(|(shard, _)| *shard)
+            .partition(|shard| self.kept[shard].first.is_none_or(|first| first <= soon));
+        for _ in 0..LOOKED_AT.min(later.len()) {
+            to_read.push(later.swap_remove(rand::random_range(0..later.len())));
+        }
+        if self.read(&to_read).await {
+            self.read(&later).await;
+        }
     }
 
-    /// Tells the hubs what is due soon in these shards.
-    async fn read(&mut self, shards: &[i32]) {
-        let now = self.clock.now();
+    /// Something is put into a shard.
+    fn expect(&mut self, shard: i32, due: impl Iterator<Item = Timestamp>) {
+        let Some(kept) = self.kept.get_mut(&shard) else { return };
+        if let (Some(first), Some(due)) = (kept.first, due.min()) {
+            kept.first = Some(first.min(due));
+        }
+    }
+
+    /// Tells the hubs what is due soon in these shards. Answers whether one of them is lost.
+    async fn read(&mut self, shards: &[i32]) -> bool {
+        let (now, mut has_lost) = (self.clock.now(), false);
         let schedule = &self.schedule;
         let places: Vec<Place> = shards
             .iter()
@@ -426,16 +452,23 @@ impl<S: RetrySchedule> Keeper<S> {
         let mut due = Vec::new();
         for (shard, answer) in answers {
             match answer {
-                Ok(Answer::Done(found)) => due.extend(found.into_iter().map(|(endpoint, at)| (at, endpoint))),
+                Ok(Answer::Done((found, first))) => {
+                    due.extend(found.into_iter().map(|(endpoint, at)| (at, endpoint)));
+                    if let Some(kept) = self.kept.get_mut(&shard) {
+                        kept.first = first;
+                    }
+                }
                 Ok(Answer::Fenced) => drop(self.kept.remove(&shard)),
                 Ok(Answer::Lost) => {
                     tracing::warn!(shard, "Redis has lost a retry schedule; it is rebuilt");
                     self.lose(shard, Need::Rebuild);
+                    has_lost = true;
                 }
                 Err(_) => {}
             }
         }
         self.hubs.remind_here(due);
+        has_lost
     }
 }
 
@@ -446,12 +479,19 @@ async fn read_one<S: RetrySchedule>(schedule: &S, place: &Place, now: Timestamp)
             Answer::Done(found) => {
                 let count = found.len();
                 all.extend(found);
-                if count < RANGE_MAX {
-                    return Ok(Answer::Done(all));
+                if count == RANGE_MAX {
+                    offset += count;
+                    continue;
                 }
-                offset += count;
+                if let Some((_, first)) = all.first() {
+                    let first = Some(*first);
+                    return Ok(Answer::Done((all, first)));
+                }
+                let found = schedule.range(place, now + FAR, now - STALE_AFTER, 0, 1).await?;
+                return Ok(found.map(|found| (all, found.first().map(|(_, first)| *first))));
             }
-            other => return Ok(other),
+            Answer::Fenced => return Ok(Answer::Fenced),
+            Answer::Lost => return Ok(Answer::Lost),
         }
     }
 }

@@ -17,7 +17,8 @@ struct Shard {
     version: i64,
     building: bool,
     entries: HashMap<EndpointId, BTreeSet<(Timestamp, DeliveryId)>>,
-    more: BTreeSet<EndpointId>,
+    /// Where the window of an endpoint with more in the rows ends.
+    cut: HashMap<EndpointId, Timestamp>,
 }
 
 impl MemorySchedule {
@@ -42,6 +43,42 @@ impl MemorySchedule {
 impl Shard {
     fn count(&self) -> i64 {
         self.entries.values().map(|entries| i64::try_from(entries.len()).unwrap_or(0)).sum()
+    }
+}
+
+impl Shard {
+    fn write(&mut self, put: &[Entry], remove: &[(EndpointId, DeliveryId)]) -> Written {
+        let mut touched = BTreeSet::new();
+        for entry in put {
+            let entries = self.entries.entry(entry.endpoint).or_default();
+            entries.retain(|(_, delivery)| *delivery != entry.delivery);
+            if self.cut.get(&entry.endpoint).is_none_or(|end| entry.due < *end) {
+                entries.insert((entry.due, entry.delivery));
+            }
+            touched.insert(entry.endpoint);
+        }
+        for (endpoint, delivery) in remove {
+            if let Some(entries) = self.entries.get_mut(endpoint) {
+                entries.retain(|(_, known)| known != delivery);
+            }
+            touched.insert(*endpoint);
+        }
+        let mut low = Vec::new();
+        for endpoint in touched {
+            let entries = self.entries.entry(endpoint).or_default();
+            if entries.len() > WINDOW {
+                while entries.len() > WINDOW {
+                    self.cut.extend(entries.pop_last().map(|(due, _)| (endpoint, due)));
+                }
+            } else if entries.len() < LOW_WATER && self.cut.contains_key(&endpoint) {
+                low.push(endpoint);
+            }
+            if entries.is_empty() {
+                self.entries.remove(&endpoint);
+            }
+        }
+        self.version += 1;
+        Written { version: self.version, count: self.count(), low }
     }
 }
 
@@ -78,37 +115,18 @@ impl RetrySchedule for MemorySchedule {
         put: &[Entry],
         remove: &[(EndpointId, DeliveryId)],
     ) -> Result<Answer<Written>, Unavailable> {
+        Ok(self.guarded(place, |shard| shard.write(put, remove)))
+    }
+
+    async fn refill(
+        &self,
+        place: &Place,
+        endpoint: EndpointId,
+        front: &[Entry],
+    ) -> Result<Answer<Written>, Unavailable> {
         Ok(self.guarded(place, |shard| {
-            let mut touched = BTreeSet::new();
-            for entry in put {
-                let entries = shard.entries.entry(entry.endpoint).or_default();
-                entries.retain(|(_, delivery)| *delivery != entry.delivery);
-                entries.insert((entry.due, entry.delivery));
-                touched.insert(entry.endpoint);
-            }
-            for (endpoint, delivery) in remove {
-                if let Some(entries) = shard.entries.get_mut(endpoint) {
-                    entries.retain(|(_, known)| known != delivery);
-                }
-                touched.insert(*endpoint);
-            }
-            let mut low = Vec::new();
-            for endpoint in touched {
-                let entries = shard.entries.entry(endpoint).or_default();
-                if entries.len() > WINDOW {
-                    shard.more.insert(endpoint);
-                    while entries.len() > WINDOW {
-                        entries.pop_last();
-                    }
-                } else if entries.len() < LOW_WATER && shard.more.contains(&endpoint) {
-                    low.push(endpoint);
-                }
-                if entries.is_empty() {
-                    shard.entries.remove(&endpoint);
-                }
-            }
-            shard.version += 1;
-            Written { version: shard.version, count: shard.count(), low }
+            shard.cut.remove(&endpoint);
+            shard.write(front, &[])
         }))
     }
 
@@ -131,12 +149,6 @@ impl RetrySchedule for MemorySchedule {
             let by_time: BTreeMap<(Timestamp, EndpointId), ()> = shard.entries.iter().filter_map(first).collect();
             let due = by_time.into_keys().take_while(|(due, _)| *due <= until);
             due.skip(offset).take(limit).map(|(due, endpoint)| (endpoint, due)).collect()
-        }))
-    }
-
-    async fn is_whole(&self, place: &Place, endpoint: EndpointId) -> Result<Answer<()>, Unavailable> {
-        Ok(self.guarded(place, |shard| {
-            shard.more.remove(&endpoint);
         }))
     }
 }

@@ -5,7 +5,7 @@
 //!          <prefix>:{<shard>}:h                      HASH  epoch, generation, version, count, building
 //!          <prefix>:{<shard>}:<generation>:d         ZSET  endpoint → its earliest time
 //!          <prefix>:{<shard>}:<generation>:e:<id>    ZSET  delivery → time, the earliest of one endpoint
-//!          <prefix>:{<shard>}:<generation>:m         SET   endpoints with more in the rows
+//!          <prefix>:{<shard>}:<generation>:c         ZSET  endpoint with more in the rows → the first time that is cut off
 //!          ```
 //!          Endpoints and deliveries are the 16 bytes of their UUIDs, times are Unix milliseconds.
 //! Trap     a script computes the keys of endpoints from the one it is given. Redis and Valkey take that, in a Cluster
@@ -32,7 +32,6 @@ static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begi
 static COMPLETE: LazyLock<Script> = guarded!("complete.lua");
 static WRITE: LazyLock<Script> = guarded!("write.lua");
 static RANGE: LazyLock<Script> = guarded!("range.lua");
-static WHOLE: LazyLock<Script> = guarded!("whole.lua");
 
 /// Fenced off by a newer epoch.
 const FENCED: i64 = -1;
@@ -67,6 +66,28 @@ impl RedisSchedule {
             }
         }
     }
+
+    async fn put(
+        &self,
+        place: &Place,
+        put: &[Entry],
+        remove: &[(EndpointId, DeliveryId)],
+        is_front: bool,
+    ) -> Result<Answer<Written>, Unavailable> {
+        let mut script = invoke(&WRITE, &self.head(place.shard), place);
+        script.arg(WINDOW).arg(LOW_WATER).arg(i32::from(is_front)).arg(put.len());
+        for entry in put {
+            script.arg(bytes(entry.endpoint.0)).arg(bytes(entry.delivery.0)).arg(entry.due.millis());
+        }
+        for (endpoint, delivery) in remove {
+            script.arg(bytes(endpoint.0)).arg(bytes(delivery.0));
+        }
+        Ok(self.call(&script).await?.map(|values| Written {
+            version: number(values.first()),
+            count: number(values.get(1)),
+            low: values.iter().skip(2).filter_map(endpoint).collect(),
+        }))
+    }
 }
 
 impl RetrySchedule for RedisSchedule {
@@ -95,19 +116,17 @@ impl RetrySchedule for RedisSchedule {
         put: &[Entry],
         remove: &[(EndpointId, DeliveryId)],
     ) -> Result<Answer<Written>, Unavailable> {
-        let mut script = invoke(&WRITE, &self.head(place.shard), place);
-        script.arg(WINDOW).arg(LOW_WATER).arg(put.len());
-        for entry in put {
-            script.arg(bytes(entry.endpoint.0)).arg(bytes(entry.delivery.0)).arg(entry.due.millis());
-        }
-        for (endpoint, delivery) in remove {
-            script.arg(bytes(endpoint.0)).arg(bytes(delivery.0));
-        }
-        Ok(self.call(&script).await?.map(|values| Written {
-            version: number(values.first()),
-            count: number(values.get(1)),
-            low: values.iter().skip(2).filter_map(endpoint).collect(),
-        }))
+        self.put(place, put, remove, false).await
+    }
+
+    async fn refill(
+        &self,
+        place: &Place,
+        endpoint: EndpointId,
+        front: &[Entry],
+    ) -> Result<Answer<Written>, Unavailable> {
+        // What nobody has is taken out, so that the script comes by the endpoint even if nothing waits there.
+        self.put(place, front, &[(endpoint, DeliveryId(Uuid::nil()))], true).await
     }
 
     async fn range(
@@ -125,16 +144,10 @@ impl RetrySchedule for RedisSchedule {
             pairs.filter_map(|pair| Some((endpoint(&pair[0])?, Timestamp::from_millis(number(pair.get(1)))))).collect()
         }))
     }
-
-    async fn is_whole(&self, place: &Place, endpoint: EndpointId) -> Result<Answer<()>, Unavailable> {
-        let mut script = invoke(&WHOLE, &self.head(place.shard), place);
-        script.arg(bytes(endpoint.0));
-        Ok(self.call(&script).await?.map(drop))
-    }
 }
 
 impl<T> Answer<T> {
-    fn map<U>(self, map: impl FnOnce(T) -> U) -> Answer<U> {
+    pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
             Self::Done(value) => Answer::Done(map(value)),
             Self::Fenced => Answer::Fenced,

@@ -173,8 +173,28 @@ async fn of_each_endpoint_the_earliest_are_held_and_the_next_are_asked_for(sched
     assert_eq!(done(schedule.write(&place, &[], &ended).await).low, []);
     let one_more = [(endpoint, entries[167 - ended.len()].delivery)];
     assert_eq!(done(schedule.write(&place, &[], &one_more).await).low, [endpoint]);
-    done(schedule.is_whole(&place, endpoint).await);
-    assert_eq!(done(schedule.write(&place, &[entry(endpoint, 5)], &[]).await).low, []);
+    // The rows say that there is nothing more.
+    assert_eq!(done(schedule.refill(&place, endpoint, &[entry(endpoint, 5)]).await).low, []);
+    assert_eq!(done(schedule.write(&place, &[entry(endpoint, 6)], &[]).await).low, []);
+}
+
+async fn no_retry_is_held_while_an_earlier_one_of_its_endpoint_is_only_in_the_rows(schedule: impl RetrySchedule) {
+    let (place, endpoint) = (place(1, "1.1"), EndpointId::new(at(1)));
+    fresh(&schedule, &place).await;
+    let window = i64::try_from(WINDOW).expect("small");
+    let entries: Vec<Entry> = (0..window + 72).map(|n| entry(endpoint, 100 + n)).collect();
+    done(schedule.write(&place, &entries, &[]).await);
+    // All that are held fail again, and are due long after those that are not held.
+    let later: Vec<Entry> = entries[..WINDOW].iter().map(|entry| Entry { due: at(10_000), ..*entry }).collect();
+    let written = done(schedule.write(&place, &later, &[]).await);
+    assert_eq!((written.count, written.low), (0, vec![endpoint]));
+    // The rows: the 72, and of the others as many as make one more than the window.
+    let front: Vec<Entry> = entries[WINDOW..].iter().chain(&later).take(WINDOW + 1).copied().collect();
+    let written = done(schedule.refill(&place, endpoint, &front).await);
+    assert_eq!((written.count, written.low), (window, vec![]));
+    assert_eq!(due(&schedule, &place, 20_000).await, [(endpoint, at(100 + window))]);
+    let between = entry(endpoint, 5_000);
+    assert_eq!(done(schedule.write(&place, &[between], &[]).await).count, window, "it takes the place of a later one");
 }
 
 async fn a_reading_goes_on_where_the_last_ended_and_forgets_what_is_stale(schedule: impl RetrySchedule) {
@@ -220,6 +240,7 @@ conformance!(
     an_owner_that_was_replaced_is_refused_and_changes_nothing,
     another_generation_is_lost,
     of_each_endpoint_the_earliest_are_held_and_the_next_are_asked_for,
+    no_retry_is_held_while_an_earlier_one_of_its_endpoint_is_only_in_the_rows,
     a_reading_goes_on_where_the_last_ended_and_forgets_what_is_stale,
 );
 
