@@ -32,6 +32,8 @@ pub(super) async fn run(link: Arc<Link>, peers: Peers, audience: Audience) {
         };
         let listening = async {
             let heard = link.subscribe(me).await?;
+            // So that whoever asks how Redis is knows without having anything to tell it.
+            link.get().await?;
             // What was told while nobody listened.
             peers.members.notify_one();
             for chore in &audience.chores {
@@ -44,6 +46,7 @@ pub(super) async fn run(link: Arc<Link>, peers: Peers, audience: Audience) {
             changed = node.changed() => if changed.is_err() { return },
             heard = listening => {
                 if let Err(error) = heard {
+                    link.note(&error).await;
                     tracing::debug!(%error, "cannot hear other nodes; trying again");
                 }
                 tokio::time::sleep(AGAIN).await;
