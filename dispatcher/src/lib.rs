@@ -80,6 +80,7 @@ pub use replay::{
 pub use runtime::{Dispatcher, StartError};
 pub use store::cancel::Cancel;
 pub use store::confirmation::Asked;
+pub use store::database::is_connection_lost;
 pub use store::notice::Raised;
 pub use trace::{Span, Tracer};
 pub use transport::ClientError;

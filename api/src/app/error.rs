@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use angarium_dispatcher::is_connection_lost;
 use angarium_entity::api_key::Scope;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
@@ -48,6 +49,12 @@ pub enum AppError {
     /// The server is going down.
     #[error("the server is stopping; try again")]
     Stopping,
+    /// The database is not there.
+    #[error(
+        "the database does not answer; try again in a moment. Whether anything was changed is not known: send the same \
+         `idempotencyKey`, where there was one"
+    )]
+    DatabaseAway(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] DbErr),
@@ -71,7 +78,7 @@ impl AppError {
             Self::NotFound(_) => Some("NOT_FOUND"),
             Self::CursorExpired => Some("CURSOR_EXPIRED"),
             Self::Overloaded { .. } => Some("OVERLOADED"),
-            Self::Stopping => Some("UNAVAILABLE"),
+            Self::Stopping | Self::DatabaseAway(_) => Some("UNAVAILABLE"),
             Self::Database(_) | Self::Dispatcher(_) | Self::Inconsistent(_) => None,
         }
     }
@@ -95,7 +102,7 @@ impl From<DbErr> for AppError {
         if code.is_some_and(|code| code == "22021") {
             return Self::BadInput("a text holds a NUL character, which nothing here does".to_owned());
         }
-        Self::Database(error)
+        if is_connection_lost(&error) { Self::DatabaseAway(Box::new(error)) } else { Self::Database(error) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use angarium_dispatcher::{Cancel, NewEvent, PublishError, Published};
+use angarium_dispatcher::{Cancel, NewEvent, PublishError, Published, is_connection_lost};
 use angarium_entity::api_key::Scope;
 use angarium_entity::event::{self, CHANNEL_LEN_MAX, CHANNELS_MAX, PAYLOAD_BYTES_MAX};
 use angarium_entity::event_type::{NAME_LEN_MAX, is_reserved, is_valid_name};
@@ -319,6 +319,7 @@ pub(super) fn unpublished(error: PublishError) -> AppError {
     match error {
         PublishError::Overloaded { retry_after } => AppError::Overloaded { retry_after },
         PublishError::Stopping => AppError::Stopping,
+        PublishError::Database(error) if is_connection_lost(&error) => AppError::DatabaseAway(Box::new(error)),
         other => AppError::Dispatcher(Box::new(other)),
     }
 }

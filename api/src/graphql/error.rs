@@ -105,6 +105,9 @@ fn dress(error: &mut ServerError, request_id: Option<&RequestId>) {
         mask(error, request_id);
         return;
     };
+    if let Some(AppError::DatabaseAway(_)) = known {
+        log(error, known, request_id);
+    }
     let retry_after = match known {
         Some(AppError::Overloaded { retry_after }) => Some(retry_after.as_millis()),
         _ => None,

@@ -128,8 +128,14 @@ impl Refusal {
             AuthenticateError::OtherWorkspace => (Kind::Forbidden, "FORBIDDEN"),
             AuthenticateError::UnknownWorkspace(_) => (Kind::Malformed, "NOT_FOUND"),
             AuthenticateError::Database(error) => {
+                let is_away = angarium_dispatcher::is_connection_lost(error);
                 let error = error as &dyn std::error::Error;
                 tracing::error!(request_id = request_id.0, error, "failed to look a key up");
+                if is_away {
+                    let message =
+                        "the database does not answer, and the key cannot be looked up; try again in a moment";
+                    return Self::new(Kind::Unavailable, "UNAVAILABLE", message);
+                }
                 return Self::internal(request_id);
             }
         };

@@ -14,7 +14,7 @@ pub(crate) fn is_deadlock(error: &DbErr) -> bool {
 /// Whether the database was not there to ask, so that asking for less cannot help.
 ///
 /// Source: class 08 of the error codes of PostgreSQL, and 57P01 to 57P03, which say that the server shuts down.
-pub(crate) fn is_connection_lost(error: &DbErr) -> bool {
+pub fn is_connection_lost(error: &DbErr) -> bool {
     use sea_orm::RuntimeErr::SqlxError;
     use sea_orm::sqlx::Error;
     let inner = match error {
