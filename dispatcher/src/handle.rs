@@ -83,6 +83,8 @@ pub struct NodeReport {
     pub redis: Option<bool>,
     /// How often the retry schedule of a shard was rebuilt since the start.
     pub schedule_rebuilds: u64,
+    /// Events that wait to be committed, or are being committed.
+    pub publishes_waiting: usize,
 }
 
 /// Why a delivery was not retried by hand. Nothing was changed.
@@ -345,6 +347,7 @@ impl DispatcherHandle {
             has_peers: ownership.has_peers(),
             redis: link.as_ref().map(|link| link.is_up()),
             schedule_rebuilds: schedule.rebuilds(),
+            publishes_waiting: self.parts().ingest.waiting(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod address;
 mod confirmation;
 mod crash;
+mod degradation;
 mod encryption_key;
 mod expiry;
 mod failure;

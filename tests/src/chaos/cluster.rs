@@ -295,14 +295,14 @@ fn migrate(database: &str) {
 }
 
 /// Host and port of a URL.
-pub(super) fn address_of(url: &str) -> SocketAddr {
+pub fn address_of(url: &str) -> SocketAddr {
     let url = Url::parse(url).expect("a URL");
     let host = url.host_str().expect("a host").parse().expect("an address");
     SocketAddr::new(host, url.port().expect("a port"))
 }
 
 /// The same URL by way of a link.
-fn through(url: &str, link: &Link) -> String {
+pub fn through(url: &str, link: &Link) -> String {
     let mut url = Url::parse(url).expect("a URL");
     url.set_ip_host(link.address().ip()).expect("it has a host");
     url.set_port(Some(link.address().port())).expect("it has a host");

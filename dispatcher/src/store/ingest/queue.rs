@@ -136,6 +136,11 @@ impl Ingest {
         self.queue.downgrade()
     }
 
+    /// Events that are not committed yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.events.load(Ordering::Relaxed)
+    }
+
     /// Commits `events` and answers for each, in their order.
     pub(crate) async fn publish(&self, events: Vec<NewEvent>) -> Vec<Outcome> {
         let mut commits = self.tracer.commits(&events);
