@@ -107,17 +107,21 @@ survives! {
     nodes_that_are_killed: Fault::Kill => sqlite postgres three;
     nodes_that_are_told_to_end: Fault::Terminate => sqlite postgres three;
     nodes_that_are_frozen: Fault::Freeze(S(3)) => sqlite postgres;
-    an_immediate_restart_of_postgres: Fault::RestartPostgres => postgres;
+    an_immediate_restart_of_postgres: Fault::RestartPostgres => postgres three;
     a_frozen_postgres: Fault::FreezePostgres(S(2)) => postgres;
-    killed_backends: Fault::TerminateBackends => postgres;
+    killed_backends: Fault::TerminateBackends => postgres three;
     a_cut_wire_to_postgres: Fault::PostgresWire(Wire::Cut, S(2)) => postgres;
     a_silent_wire_to_postgres: Fault::PostgresWire(Wire::Silent, S(2)) => postgres;
     nodes_that_are_frozen_beyond_their_lease: Fault::Freeze(S(12)) => three;
     a_silent_wire_to_postgres_beyond_the_lease: Fault::PostgresWire(Wire::Silent, S(12)) => three;
+    a_mute_wire_to_postgres: Fault::PostgresWire(Wire::Mute, S(2)) => postgres;
+    a_slow_wire_to_postgres: Fault::PostgresWire(Wire::Slow(Duration::from_millis(50)), S(2)) => postgres;
     an_emptied_redis: Fault::FlushRedis => redis three;
     an_immediate_restart_of_redis: Fault::RestartRedis(Duration::ZERO) => redis;
     redis_being_down: Fault::RestartRedis(S(3)) => three;
     a_cut_wire_to_redis: Fault::RedisWire(Wire::Cut, S(2)) => three;
+    a_silent_wire_to_redis: Fault::RedisWire(Wire::Silent, S(3)) => three;
+    a_cut_wire_to_the_receivers: Fault::ReceivingWire(Wire::Cut, S(2)) => sqlite;
     a_node_that_reaches_nobody: Fault::PullOut(S(12)) => apart;
     a_silent_wire_to_the_receivers: Fault::ReceivingWire(Wire::Silent, S(2)) => sqlite postgres;
 }
