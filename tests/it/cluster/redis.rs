@@ -80,3 +80,39 @@ async fn a_schedule_that_was_emptied_is_rebuilt_from_the_rows() {
     receiver.expect_requests(2).await;
     node.leave().await;
 }
+
+/// Takes one member out of every sorted set of the Redis of the tests, as if it had never been put in. Answers from how many.
+async fn take_out(member: &[u8]) -> i64 {
+    let client = redis::Client::open(services().redis_url.as_str()).expect("it is a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    let sets: Vec<Vec<u8>> = redis::cmd("KEYS").arg("ang:*:e:*").query_async(&mut connection).await.expect("its keys");
+    let mut taken = 0;
+    for set in sets {
+        let removed: i64 =
+            redis::cmd("ZREM").arg(set).arg(member).query_async(&mut connection).await.expect("it is taken out");
+        taken += removed;
+    }
+    taken
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_redis_has_lost_alone_is_sent_within_25_seconds_of_its_time() {
+    let app = TestApp::start_on_redis().await;
+    let receiver = Receiver::start().await.answer_statuses([500]);
+    let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT10M", "maxAttempts": 5 } });
+    let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "retryPolicy": retry });
+    builder::subscribe(&app.api, input).await;
+    app.publish(json!(1)).await;
+    let waiting = app.delivery_in("RETRYING").await;
+    let id: angarium_entity::DeliveryId = waiting["id"].as_str().expect("an ID").parse().expect("of a delivery");
+    let taken = async || (take_out(id.0.as_bytes()).await == 1).then_some(());
+    eventually("it is in Redis, and then it is not", taken).await;
+    let due = angarium_entity::Timestamp::parse_rfc3339(waiting["nextAttemptAt"].as_str().expect("a time"))
+        .expect("an instant");
+    while angarium_entity::Clock::now(&app.clock) < due + Duration::from_secs(25) && receiver.received().len() < 2 {
+        app.clock.advance(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    receiver.expect_requests(2).await;
+    app.end().await;
+}
