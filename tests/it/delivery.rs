@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod health;
 mod held;
+mod isolation;
 mod notices;
 mod order;
 mod proxy;
