@@ -5,9 +5,9 @@
 //!
 //! Workspace  may take more while it holds fewer than eight times what is still free: even ten thousand endpoints of one
 //!            tenant leave a ninth to the others. How many more that is, is its room.
-//! Endpoint   may take one more while it holds fewer than are left in the room of its workspace. However many hang, they
-//!            leave as much as each of them holds: 100 of one workspace share 2,000 as 17 each, and leave 17 to one that
-//!            comes, at once.
+//! Endpoint   may take its first one while there is room, and more while it holds fewer than are left in the room beside a
+//!            quarter of all. So those that came first and hang, with as many as they may, leave one to each of some
+//!            hundred others at once, which is all that FIFO and STRICT ever need.
 //! Turns      of those who wait, the workspace that holds the fewest comes first, and of its endpoints the one that holds
 //!            the fewest; who has waited longest of equals.
 
@@ -17,11 +17,15 @@ use angarium_entity::{EndpointId, WorkspaceId};
 
 /// A workspace holds fewer than this times what is free.
 const WORKSPACE_SHARE: usize = 8;
+/// One in so many grants is kept in the room of each workspace for endpoints that hold none.
+const FIRST_SHARE: usize = 4;
 
 /// Grants requests in flight on one arbiter.
 #[derive(Debug)]
 pub(crate) struct Governor {
     free: usize,
+    /// What is kept in each room for the first grants of endpoints.
+    for_first: usize,
     /// Counts the times that somebody joined a line.
     ticket: u64,
     /// Those with somebody waiting: by what they hold, then by who has waited longest.
@@ -52,6 +56,7 @@ impl Governor {
     pub(crate) fn new(in_flight_max: usize) -> Self {
         Self {
             free: in_flight_max,
+            for_first: in_flight_max / FIRST_SHARE,
             ticket: 0,
             turns: BTreeSet::new(),
             workspaces: HashMap::new(),
@@ -96,7 +101,8 @@ impl Governor {
     fn may_take(&self, by_workspace: usize, by_endpoint: usize) -> bool {
         // Each that it takes is one more that it holds, and one less that is free.
         let room = (self.free * WORKSPACE_SHARE).saturating_sub(by_workspace).div_ceil(WORKSPACE_SHARE + 1);
-        by_endpoint < room.min(self.free)
+        let kept = if by_endpoint == 0 { 0 } else { self.for_first };
+        by_endpoint < room.min(self.free).saturating_sub(kept)
     }
 
     /// Whether somebody waits who may take a grant, and holds no more.
@@ -209,7 +215,7 @@ mod tests {
         let mut governor = Governor::new(4);
         for _ in 0..3 {
             assert!(governor.ask(workspace, endpoint) && governor.ask(workspace, endpoint));
-            assert!(!governor.ask(workspace, endpoint), "as many as it holds stay free");
+            assert!(!governor.ask(workspace, endpoint), "one is kept for who has none, and as many as it holds");
             assert_eq!(governor.release(endpoint), [endpoint]);
             assert!(governor.release(endpoint).is_empty());
             assert!(governor.release(endpoint).is_empty());
@@ -230,13 +236,33 @@ mod tests {
                 }
             }
             let held: Vec<_> = crowd.iter().map(|endpoint| governor.endpoints[endpoint].held).collect();
-            assert!(held.iter().all(|held| *held >= 17), "each of them gets its share: {held:?}");
+            assert!(held.iter().all(|held| *held >= 12), "each of them gets its share: {held:?}");
             for _ in 0..10_000 {
                 assert!(governor.ask(workspace, healthy), "a grant at once");
                 assert!(governor.ask(workspace, healthy), "and another");
                 for _ in 0..2 {
                     assert!(governor.release(healthy).is_empty(), "what it gives back stays free for it");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn endpoints_that_took_all_they_could_one_after_the_other_leave_one_to_each_that_comes() {
+        let workspace = WorkspaceId::new(NOW);
+        let mut governor = Governor::new(2_048);
+        for _ in 0..100 {
+            let hanging = EndpointId::new(NOW);
+            for _ in 0..64 {
+                governor.ask(workspace, hanging);
+            }
+        }
+        let others: [EndpointId; 300] = std::array::from_fn(|_| EndpointId::new(NOW));
+        for _ in 0..10 {
+            assert!(others.iter().all(|other| governor.ask(workspace, *other)), "a grant at once");
+            for other in others {
+                let granted = governor.release(other);
+                assert!(granted.is_empty(), "what it gives back stays free for those who have none");
             }
         }
     }

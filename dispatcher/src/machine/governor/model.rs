@@ -60,7 +60,9 @@ impl Crowd {
     }
 
     fn may_take(&self, endpoint: usize) -> bool {
-        self.held_by(endpoint) < self.room(workspace(endpoint))
+        let (held, room) = (self.held_by(endpoint), self.room(workspace(endpoint)));
+        // A quarter is for those who have none.
+        if held == 0 { room > 0 } else { held + self.max / 4 < room }
     }
 
     fn give(&mut self, endpoint: usize) {
