@@ -123,7 +123,10 @@ fn table() -> String {
     section("Types behind `node` and `nodes`", roots::NODES.iter().map(of_node).collect());
     let guarded = edges::GUARDED.iter().map(|case| (case.0.to_owned(), case.1.to_owned()));
     let free = edges::FREE.iter().map(|case| (case.0.to_owned(), format!("none: {}", case.1)));
-    let mut edges: Vec<_> = guarded.chain(free).collect();
+    let answered = edges::ANSWERED
+        .iter()
+        .map(|edge| ((*edge).to_owned(), "none: what the call made, changed or named".to_owned()));
+    let mut edges: Vec<_> = guarded.chain(free).chain(answered).collect();
     edges.push(("WebhookEndpoint.signingSecret".to_owned(), "WEBHOOK_SECRET_READ, else null".to_owned()));
     edges.sort_unstable();
     section("Edges, and fields that show what belongs to another object", edges);

@@ -1,5 +1,6 @@
-//! One tenant with one of everything, and another that has nothing.
+//! Two tenants: one with one of everything, and another that has nothing at first.
 
+use angarium_tests::app::eventually;
 use angarium_tests::{GraphQl, TestApp, builder};
 use serde_json::{Value, json};
 
@@ -15,36 +16,47 @@ pub(super) struct World {
 impl World {
     /// Makes them.
     pub(super) async fn new(app: &TestApp) -> Self {
-        let receiver = app.receiver().await;
-        let url = format!("{}{SECRET}", receiver.url());
-        let input = json!({ "name": SECRET, "eventTypes": ["invoice.paid"], "endpoint": { "create": { "url": url, "name": SECRET } } });
-        let made = builder::subscribe(&app.api, input).await;
-        let event = app.publish(json!({ "secret": SECRET })).await;
-        let delivery = app.delivery_in("SUCCEEDED").await;
-        let unused = unused_endpoint(&app.api, &url).await;
-        let query = "query($id: ID!) { delivery(id: $id) { lastAttempt { id } } viewer { apiKey { id } } eventType(name: \"invoice.paid\") { id } }";
-        let more = app.api.data(query, json!({ "id": delivery["id"] })).await;
-        let ids = json!({
-            "apiKey": more["viewer"]["apiKey"]["id"],
-            "attempt": more["delivery"]["lastAttempt"]["id"],
-            "delivery": delivery["id"],
-            "endpoint": made.endpoint,
-            "unused": unused,
-            "event": event,
-            "eventType": more["eventType"]["id"],
-            "subscription": made.id,
-            "workspace": app.workspace,
-            "url": url,
-            "replay": replay(&app.api, &event).await,
-        });
+        let ids = one_of_everything(app, &app.api, SECRET).await;
         let (_, key) = builder::workspace_with_key(&app.admin, "Other").await;
         Self { ids, other: app.admin.with_key(&key) }
     }
 }
 
-async fn unused_endpoint(api: &GraphQl, url: &str) -> String {
+/// Objects of the tenant that `api` calls as, with `mark` in all of their texts.
+pub(super) async fn one_of_everything(app: &TestApp, api: &GraphQl, mark: &str) -> Value {
+    let receiver = app.receiver().await;
+    let url = format!("{}{mark}", receiver.url());
+    let input =
+        json!({ "name": mark, "eventTypes": ["invoice.paid"], "endpoint": { "create": { "url": url, "name": mark } } });
+    let made = builder::subscribe(api, input).await;
+    let publish = json!({ "eventType": "invoice.paid", "payload": { "secret": mark } });
+    let event = builder::publish(api, publish).await;
+    let query = "{ deliveries(where: { status: [SUCCEEDED] }) { nodes { id lastAttempt { id } } } \
+        viewer { apiKey { id } workspace { id } } eventType(name: \"invoice.paid\") { id } }";
+    let seen = eventually("it is delivered", async || {
+        let seen = api.data(query, json!({})).await;
+        seen["deliveries"]["nodes"][0].is_object().then_some(seen)
+    });
+    let seen = seen.await;
+    let delivery = &seen["deliveries"]["nodes"][0];
+    json!({
+        "apiKey": seen["viewer"]["apiKey"]["id"],
+        "attempt": delivery["lastAttempt"]["id"],
+        "delivery": delivery["id"],
+        "endpoint": made.endpoint,
+        "unused": unused_endpoint(api, &url, mark).await,
+        "event": event,
+        "eventType": seen["eventType"]["id"],
+        "subscription": made.id,
+        "workspace": seen["viewer"]["workspace"]["id"],
+        "url": url,
+        "replay": replay(api, &event).await,
+    })
+}
+
+async fn unused_endpoint(api: &GraphQl, url: &str, mark: &str) -> String {
     let create = "mutation($input: WebhookEndpointCreateInput!) { webhookEndpointCreate(input: $input) { webhookEndpoint { id } } }";
-    let data = api.data(create, json!({ "input": { "url": url, "name": SECRET } })).await;
+    let data = api.data(create, json!({ "input": { "url": url, "name": mark } })).await;
     builder::text(&data["webhookEndpointCreate"]["webhookEndpoint"]["id"])
 }
 

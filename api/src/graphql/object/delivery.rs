@@ -42,7 +42,7 @@ impl Delivery {
         self.0.attempt_count
     }
 
-    /// Attempts, oldest first.
+    /// Attempts, oldest first. Needs DELIVERY_READ.
     async fn attempts(
         &self,
         ctx: &Context<'_>,
@@ -51,6 +51,7 @@ impl Delivery {
         #[graphql(desc = "Return the last _n_ entries (1-100).")] last: Option<i32>,
         #[graphql(desc = "Return entries before this cursor.")] before: Option<String>,
     ) -> Result<DeliveryAttemptConnection> {
+        ctx.require(Scope::DeliveryRead)?;
         let select = attempt::Entity::find().filter(attempt::Column::DeliveryId.eq(self.0.id));
         let args = PageArgs { first, after, last, before, offset: None };
         let listing = Listing::new(select, args, Ordering { sort: (), descending: false })?;
@@ -132,9 +133,14 @@ impl Delivery {
         Ok(self.0.status.is_open() && ctx.loaders()?.in_flight(self.0.endpoint_id, self.0.id).await?)
     }
 
-    /// The latest attempt.
+    /// The latest attempt; null without DELIVERY_READ.
     async fn last_attempt(&self, ctx: &Context<'_>) -> Option<Result<DeliveryAttempt>> {
-        async { Ok(self.load_last_attempt(ctx).await?.map(DeliveryAttempt::from)) }.await.transpose()
+        async {
+            ctx.require(Scope::DeliveryRead)?;
+            Ok(self.load_last_attempt(ctx).await?.map(DeliveryAttempt::from))
+        }
+        .await
+        .transpose()
     }
 
     /// When the latest attempt started.
@@ -180,9 +186,14 @@ impl Delivery {
         self.0.response_status_code
     }
 
-    /// Signature header of the latest attempt.
+    /// Signature header of the latest attempt; null without DELIVERY_READ.
     async fn signature(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        async { Ok(self.load_last_attempt(ctx).await?.and_then(|attempt| attempt.signature)) }.await.transpose()
+        async {
+            ctx.require(Scope::DeliveryRead)?;
+            Ok(self.load_last_attempt(ctx).await?.and_then(|attempt| attempt.signature))
+        }
+        .await
+        .transpose()
     }
 
     /// Where the delivery stands.
