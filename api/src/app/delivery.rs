@@ -2,10 +2,11 @@
 
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
+use angarium_entity::confirmation::{RESEND_AFTER, SENT_MAX, SENT_WITHIN};
 use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, confirmation, delivery, endpoint, subscription};
 use async_graphql::Enum;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter};
 
 use super::reach::{Reach, within};
 use super::{AppError, Path, Problem, Refusal};
@@ -208,16 +209,40 @@ async fn refuse_gone(state: &AppState, row: &delivery::Model) -> Result<(), Refu
         }
         Some(_) => {}
     }
-    let message = confirmation::Entity::find_by_id(row.event_id).one(state.db.read()).await?;
-    let is_dead = message.is_none_or(|message| message.ended_at.is_some());
-    if row.event_type == SUBSCRIPTION_CONFIRMATION && is_dead {
-        let message =
-            "is of a message that confirms nothing any more; `webhookSubscriptionConfirmationResend` sends another";
-        return refused(ErrorCode::NotRetryable, message);
+    if row.event_type == SUBSCRIPTION_CONFIRMATION {
+        refuse_asking(state, row).await?;
     }
     let live = endpoint::Entity::of(row.workspace_id).filter(endpoint::Column::Id.eq(row.endpoint_id));
     if live.one(state.db.read()).await?.is_none() {
         return refused(ErrorCode::NotRetryable, "was to an endpoint that was deleted");
+    }
+    Ok(())
+}
+
+/// A message that asks for a confirmation goes out by hand as seldom as another would, and not again where it arrived.
+async fn refuse_asking(state: &AppState, row: &delivery::Model) -> Result<(), Refusal<ErrorCode>> {
+    use attempt::{Column, Trigger};
+    let refused = |code, message: String| Err(Problem { code, message, field: Path::argument("id") }.into());
+    let instead = "`webhookSubscriptionConfirmationResend` sends another";
+    let message = confirmation::Entity::find_by_id(row.event_id).one(state.db.read()).await?;
+    if message.is_none_or(|message| message.ended_at.is_some()) {
+        return refused(ErrorCode::NotRetryable, format!("is of a message that confirms nothing any more; {instead}"));
+    }
+    if row.status == delivery::Status::Succeeded {
+        return refused(ErrorCode::NotRetryable, format!("is of a message that arrived; {instead}"));
+    }
+    let now = state.now();
+    if let Some(again) = row.last_attempt_at.map(|last| last + RESEND_AFTER).filter(|again| *again > now) {
+        return refused(ErrorCode::LimitReached, format!("was sent a moment ago; ask again after {again}"));
+    }
+    let by_hand = attempt::Entity::find()
+        .filter(Column::DeliveryId.eq(row.id))
+        .filter(Column::Trigger.eq(Trigger::Manual))
+        .filter(Column::StartedAt.gt(now - SENT_WITHIN))
+        .count(state.db.read())
+        .await?;
+    if by_hand >= SENT_MAX as u64 {
+        return refused(ErrorCode::LimitReached, format!("was asked for {SENT_MAX} times within a day"));
     }
     Ok(())
 }

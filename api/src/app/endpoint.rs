@@ -60,7 +60,7 @@ pub enum ErrorCode {
     Invalid,
     /// Subscriptions still use the endpoint.
     InUse,
-    /// The workspace has as many endpoints as it may.
+    /// The workspace has as many endpoints as it may, or a confirmation was asked for too often.
     LimitReached,
     /// No such object in this workspace.
     NotFound,

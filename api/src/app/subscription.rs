@@ -45,7 +45,7 @@ pub use switch::switch;
 pub use test_event::send_test;
 pub use update::{EndpointChange, Patch, Updated, update};
 
-pub(in crate::app) use confirm::moved;
+pub(in crate::app) use confirm::{moved, refuse_asking, subscribed_to};
 
 /// Kinds of problem with webhook subscription input. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

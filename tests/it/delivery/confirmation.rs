@@ -350,6 +350,62 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn a_message_that_arrived_is_not_sent_again_by_hand_and_one_that_did_not_no_oftener_than_another_would(app) {
+        want(&app, "LINK").await;
+        let receiver = app.receiver().await.answer_statuses([204, 500, 500]);
+        app.subscribe(receiver.url()).await;
+        let arrived = app.delivery_in("SUCCEEDED").await["id"].take();
+        for minutes in [0, 2] {
+            app.clock.advance(Duration::from_mins(minutes));
+            assert_eq!(problems(&app.api, RETRY, json!({ "id": arrived })).await, ["NOT_RETRYABLE id"]);
+        }
+        let endpoint = json!({ "url": receiver.url() });
+        let input = json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": { "delays": [] } });
+        builder::subscribe(&app.api, input).await;
+        let failed = app.delivery_in("EXHAUSTED").await["id"].take();
+        assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
+        let receiver = receiver.answer_statuses([500; 12]);
+        for sent in 3..=12 {
+            app.clock.advance(Duration::from_mins(1));
+            assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, [] as [&str; 0], "{sent}");
+            messages(&receiver, sent).await;
+            app.delivery_in("EXHAUSTED").await;
+            assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
+        }
+        app.clock.advance(Duration::from_hours(1));
+        assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
+        app.end().await;
+    }
+
+    async fn urls_are_asked_no_more_than_ten_times_a_day_for_a_subscription_whichever_way_they_change(app) {
+        want(&app, "LINK").await;
+        let receiver = app.receiver().await;
+        let subscribed = app.subscribe(receiver.url()).await;
+        let other = app.subscribe(receiver.url()).await;
+        let url = |n: u32| format!("{}{n}", receiver.url());
+        let move_to = async |n: u32| problems(&app.api, UPDATE_ENDPOINT, json!({ "id": subscribed.endpoint, "input": { "url": url(n) } })).await;
+        for n in 1..10 {
+            assert_eq!(move_to(n).await, [] as [&str; 0], "{n}");
+        }
+        app.deliveries_in("SUCCEEDED", 11).await;
+        assert_eq!(move_to(10).await, ["LIMIT_REACHED input.url"]);
+        let change = |endpoint: Value| json!({ "id": subscribed.id, "input": { "endpoint": endpoint } });
+        let within = change(json!({ "update": { "url": url(10) } }));
+        assert_eq!(problems(&app.api, UPDATE, within).await, ["LIMIT_REACHED input.endpoint.update.url"]);
+        assert_eq!(problems(&app.api, UPDATE, change(json!({ "id": other.endpoint }))).await, ["LIMIT_REACHED input.endpoint.id"]);
+        // Nothing else is refused, and nothing was changed.
+        let ask = "query($id: ID!) { webhookEndpoint(id: $id) { url } }";
+        assert_eq!(app.api.data(ask, json!({ "id": subscribed.endpoint })).await["webhookEndpoint"]["url"], url(9));
+        assert_eq!(problems(&app.api, UPDATE, json!({ "id": subscribed.id, "input": { "name": "n" } })).await, [] as [&str; 0]);
+        want(&app, "NONE").await;
+        assert_eq!(move_to(11).await, [] as [&str; 0], "who asks nobody asks as often as they like");
+        want(&app, "LINK").await;
+        app.clock.advance(Duration::from_hours(24));
+        assert_eq!(move_to(12).await, [] as [&str; 0]);
+        app.deliveries_in("SUCCEEDED", 12).await;
+        app.end().await;
+    }
+
     async fn without_confirmation_nothing_is_asked(app) {
         let receiver = app.receiver().await;
         let subscribed = app.subscribe(receiver.url()).await;

@@ -17,7 +17,7 @@ use super::check::{check_headers, check_in_flight, check_rate_limit, check_secre
 use super::rotate::{forget, retire};
 use super::{DESCRIPTION_LEN_MAX, ErrorCode, HeaderDraft, NAME_LEN_MAX, take};
 use crate::app::reach::Reach;
-use crate::app::subscription::moved;
+use crate::app::subscription::{moved, refuse_asking, subscribed_to};
 use crate::app::workspace::rules_of;
 use crate::app::{Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
@@ -105,6 +105,14 @@ pub async fn update(
     let checked = patch.check(state, &rules, before, &Path::argument("input"), &mut problems);
     let checked = problems.unless_any(checked).map_err(Refusal::Problems)?;
     let (mut changes, is_moved) = (Vec::from_iter(checked.change()), checked.moves());
+    if is_moved {
+        let (workspace, rows) =
+            (checked.before.workspace_id, subscribed_to(checked.before.workspace_id, checked.before.id));
+        if let Err(message) = refuse_asking(&transaction, workspace, rows, state.now()).await? {
+            let field = Path::argument("input").at("url");
+            return Err(Problem { code: ErrorCode::LimitReached, message, field }.into());
+        }
+    }
     let updated = checked.store(&transaction, state).await?;
     let endpoint = &updated.endpoint;
     let mut asked = Asked::default();

@@ -5,10 +5,11 @@ use angarium_entity::api_key::Scope;
 use angarium_entity::change_log::Change as Logged;
 use angarium_entity::confirmation::{self, RESEND_AFTER, SENT_MAX, SENT_WITHIN, TOKEN_LIFETIME, Token};
 use angarium_entity::workspace::{self, SubscriptionConfirmation};
-use angarium_entity::{EndpointId, Timestamp, WorkspaceId, delivery, endpoint, subscription};
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, delivery, endpoint, subscription};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, Set,
 };
 
 use super::{ErrorCode, change_of, take};
@@ -249,6 +250,38 @@ pub(super) async fn start_anew(
     changed.update(db).await
 }
 
+/// Tells why no other URL is asked now, where one of `rows`, all of this workspace, was sent [`SENT_MAX`] messages within
+/// a day.
+pub(in crate::app) async fn refuse_asking(
+    db: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    rows: Select<subscription::Entity>,
+    now: Timestamp,
+) -> Result<Result<(), String>, AppError> {
+    use confirmation::{Column, Entity};
+    if mode(db, workspace).await? == SubscriptionConfirmation::None {
+        return Ok(Ok(()));
+    }
+    let asked_out: Option<SubscriptionId> = Entity::find()
+        .select_only()
+        .column(Column::SubscriptionId)
+        .filter(Column::SubscriptionId.in_subquery(rows.select_only().column(subscription::Column::Id).into_query()))
+        .filter(Column::CreatedAt.gt(now - SENT_WITHIN))
+        .group_by(Column::SubscriptionId)
+        .having(Expr::cust("COUNT(*)").gte(SENT_MAX as i64))
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(asked_out.map_or(Ok(()), |id| {
+        Err(format!("would have {id} confirmed anew, which was sent {SENT_MAX} messages within a day"))
+    }))
+}
+
+/// The subscriptions of an endpoint.
+pub(in crate::app) fn subscribed_to(workspace: WorkspaceId, endpoint: EndpointId) -> Select<subscription::Entity> {
+    subscription::Entity::of(workspace).filter(subscription::Column::EndpointId.eq(endpoint))
+}
+
 /// Has every subscription of an endpoint that moves to `url` confirmed anew.
 pub(in crate::app) async fn moved(
     state: &AppState,
@@ -257,8 +290,7 @@ pub(in crate::app) async fn moved(
 ) -> Result<(Asked, Vec<Logged>), AppError> {
     let now = state.now();
     let mode = mode(db, endpoint.workspace_id).await?;
-    let of_endpoint = subscription::Column::EndpointId.eq(endpoint.id);
-    let rows = subscription::Entity::of(endpoint.workspace_id).filter(of_endpoint).all(db).await?;
+    let rows = subscribed_to(endpoint.workspace_id, endpoint.id).all(db).await?;
     let mut changed = Vec::new();
     for row in rows {
         if mode != SubscriptionConfirmation::None || row.confirmation != SubscriptionConfirmation::None {

@@ -21,7 +21,7 @@ use crate::app::event_type::DESCRIPTION_LEN_MAX;
 use crate::app::reach::Reach;
 use crate::app::retry_policy::RetryPolicyDraft;
 use crate::app::workspace::{NAME_LEN_MAX, rules_of};
-use crate::app::{AppError, Change, Path, Problems, Refusal, logged};
+use crate::app::{AppError, Change, Path, Problem, Problems, Refusal, logged};
 use crate::{AppState, Caller};
 
 /// What to change.
@@ -105,6 +105,22 @@ pub async fn update(
     }
     let after = patch.check(&transaction, &before, &rules, &mut problems).await?;
     let (mut after, endpoint) = problems.unless_any(after.zip(endpoint)).map_err(Refusal::Problems)?;
+    let asked_anew = match &endpoint {
+        EndpointChoice::Other(other) if other.id != before.endpoint_id => {
+            let own = subscription::Entity::of(before.workspace_id).filter(subscription::Column::Id.eq(before.id));
+            Some((endpoint_field.at("id"), own))
+        }
+        EndpointChoice::Changed(checked) if checked.moves() => {
+            let all = confirm::subscribed_to(before.workspace_id, before.endpoint_id);
+            Some((endpoint_field.at("update").at("url"), all))
+        }
+        _ => None,
+    };
+    if let Some((field, rows)) = asked_anew
+        && let Err(message) = confirm::refuse_asking(&transaction, before.workspace_id, rows, state.now()).await?
+    {
+        return Err(Problem { code: ErrorCode::LimitReached, message, field }.into());
+    }
     let (mut changes, mut secret) = (Vec::new(), None);
     let (now, mut moved) = (state.now(), None);
     match endpoint {
