@@ -199,6 +199,26 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn what_is_left_of_a_deleted_event_shows_its_requests_without_what_was_published(app) {
+        let receiver = app.receiver().await;
+        app.subscribe(receiver.url()).await;
+        let event = app.publish(json!("secret")).await;
+        let before = app.delivery_in("SUCCEEDED").await;
+        // As it is between the first step of a deletion and the last.
+        let id: angarium_entity::EventId = event.parse().expect("an ID");
+        angarium_entity::event::Entity::delete_by_id(id).exec(app.state().db.write()).await.expect("it goes");
+        let ask = format!("query($id: ID!) {{ deliveries(where: {{ eventId: $id }}) {{ nodes {{ {} }} }} }}", builder::DELIVERY);
+        let left = app.api.data(&ask, json!({ "id": event })).await["deliveries"]["nodes"][0].take();
+        assert_eq!((&left["event"], &left["body"]), (&json!(null), &json!(null)));
+        let [before, left] = [&before, &left].map(|delivery| &delivery["attempts"]["nodes"][0]["request"]);
+        assert_eq!((&left["body"], &left["url"], &left["method"]), (&json!(null), &before["url"], &before["method"]));
+        let without_length = |headers: &Value| -> Vec<Value> {
+            headers.as_array().expect("a list").iter().filter(|header| header["name"] != "content-length").cloned().collect()
+        };
+        assert_eq!(left["headers"], json!(without_length(&before["headers"])), "its ID and its type are the delivery's too");
+        app.end().await;
+    }
+
     async fn anothers_deliveries_and_events_cannot_be_deleted_nor_without_the_scope(app) {
         let receiver = app.receiver().await;
         app.subscribe(receiver.url()).await;

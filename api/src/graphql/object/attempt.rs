@@ -91,10 +91,12 @@ impl DeliveryAttempt {
         )
         .await?;
         let missing = |what: &str| AppError::Inconsistent(format!("{} has no {what}", self.0.id));
+        let is_gone = event.is_none();
         let revision = revision.ok_or_else(|| missing("revision of its endpoint"))?;
         let of_subscription = of_subscription.ok_or_else(|| missing("revision of its subscription"))?;
         Ok(WebhookRequest {
-            event: event.ok_or_else(|| missing("event"))?,
+            event: event.unwrap_or_else(|| remains(&delivery)),
+            is_gone,
             url: revision.url,
             headers: revision.headers,
             body_format: revision.body_format,
@@ -146,6 +148,24 @@ impl DeliveryAttempt {
     }
 }
 
+/// What a delivery tells of its event after that was deleted; the deliveries of many follow it in steps.
+fn remains(delivery: &delivery::Model) -> event::Model {
+    event::Model {
+        id: delivery.event_id,
+        workspace_id: delivery.workspace_id,
+        event_type: delivery.event_type.clone(),
+        payload: String::new(),
+        channels: StringList::default(),
+        idempotency_key: None,
+        occurred_at: delivery.created_at,
+        test: false,
+        created_at: delivery.created_at,
+        sealed: None,
+        trace_parent: None,
+        trace_state: None,
+    }
+}
+
 /// What an attempt sent, made again from what it was made of; or what would be sent.
 pub(crate) struct WebhookRequest {
     event: event::Model,
@@ -157,6 +177,8 @@ pub(crate) struct WebhookRequest {
     scheme: SignatureScheme,
     signature: Option<String>,
     trace_parent: Option<String>,
+    /// Whether the event was deleted, so that only its ID and its type are known.
+    is_gone: bool,
     /// Whether the event is of the caller's own making.
     is_callers: bool,
 }
@@ -172,6 +194,7 @@ impl From<Preview> for WebhookRequest {
             started_at: event.created_at,
             scheme: endpoint.signature_scheme,
             event,
+            is_gone: false,
             signature,
             trace_parent: None,
             is_callers: true,
@@ -188,18 +211,20 @@ impl WebhookRequest {
 /// An HTTP request to an endpoint.
 #[Object]
 impl WebhookRequest {
-    /// Body, byte for byte as it was signed; of an event that was published null without EVENT_READ.
+    /// Body, byte for byte as it was signed; of an event that was published null without EVENT_READ, and once the event
+    /// is gone.
     async fn body(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         if !self.is_callers
             && let Err(error) = ctx.require(Scope::EventRead)
         {
             return Some(Err(error.into()));
         }
-        Some(Ok(self.rendered()))
+        (!self.is_gone).then(|| Ok(self.rendered()))
     }
 
-    /// Headers, all of them, in the order in which they were sent. Values of headers marked secret are masked; without
-    /// WEBHOOK_READ those of all of the endpoint's own headers.
+    /// Headers, all of them, in the order in which they were sent; once the event is gone without its `content-length` and
+    /// `tracestate`. Values of headers marked secret are masked; without WEBHOOK_READ those of all of the endpoint's own
+    /// headers.
     fn headers(&self, ctx: &Context<'_>) -> Result<Vec<HttpHeader>> {
         let mut own = self.headers.masked();
         if ctx.caller()?.require(Scope::WebhookRead).is_err() {
@@ -222,7 +247,8 @@ impl WebhookRequest {
             trace_parent: self.trace_parent.as_deref(),
             trace_state: self.event.trace_state.as_deref(),
         };
-        Ok(head.headers().into_iter().map(HttpHeader::from).collect())
+        let is_known = |name: &str| !self.is_gone || name != "content-length";
+        Ok(head.headers().into_iter().filter(|header| is_known(&header.name)).map(HttpHeader::from).collect())
     }
 
     /// HTTP method.
