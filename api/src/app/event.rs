@@ -154,7 +154,12 @@ async fn publish_all(
         let catalogue = state.event_types.look_up(state.db.read(), names).await?;
         let mut checked = Vec::with_capacity(drafts.len());
         for (index, draft) in drafts.iter().enumerate() {
-            checked.push(check(state, caller, draft.clone(), &inputs.item(index), &catalogue).await?);
+            let field = inputs.item(index);
+            checked.push(match check(state, caller, draft.clone(), &field, &catalogue).await {
+                // The others say where they belong.
+                Err(AppError::WorkspaceRequired(_)) => Err(vec![nowhere(field.at("workspace"))]),
+                other => other?,
+            });
             if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
@@ -174,6 +179,12 @@ async fn publish_all(
         return settle_batch(checked, published, inputs);
     }
     Err(catalogue_restless().into())
+}
+
+/// What an operator is told of an event of a batch that names no workspace.
+fn nowhere(field: Path) -> Problem<ErrorCode> {
+    let message = "is missing; a key of the operator says where each event belongs".to_owned();
+    Problem { code: ErrorCode::Blank, message, field }
 }
 
 /// Whether a schema forbids the payload.

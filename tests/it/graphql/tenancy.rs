@@ -14,6 +14,23 @@ async fn two_tenants(app: &TestApp) -> (Value, GraphQl) {
 }
 
 on_both_databases! {
+    async fn an_event_of_a_batch_that_names_no_workspace_is_refused_and_the_others_are_published(app) {
+        let batch = "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) \
+            { results { event { id } userErrors { code message field } } userErrors { code } } }";
+        let event = |workspace: Value| json!({ "eventType": "invoice.paid", "payload": 1, "workspace": workspace });
+        let inputs = json!([event(json!({ "id": app.workspace })), event(json!(null)), event(json!({ "externalId": "nobody" }))]);
+        let answer = app.admin.data(batch, json!({ "inputs": inputs })).await["eventPublishBatch"].take();
+        let results = answer["results"].as_array().expect("a list");
+        assert!(results[0]["event"]["id"].is_string() && answer["userErrors"] == json!([]), "{answer}");
+        for (index, code) in [(1, "BLANK"), (2, "NOT_FOUND")] {
+            let error = &results[index]["userErrors"][0];
+            assert_eq!((&error["code"], &error["field"]), (&json!(code), &json!(["inputs", index.to_string(), "workspace"])), "{answer}");
+        }
+        let alone = "mutation($input: EventPublishInput!) { eventPublish(input: $input) { event { id } } }";
+        assert_eq!(app.admin.error_code(alone, json!({ "input": event(json!(null)) })).await, "WORKSPACE_REQUIRED");
+        app.end().await;
+    }
+
     async fn another_tenants_objects_look_like_ones_that_do_not_exist(app) {
         let (delivery, other) = two_tenants(&app).await;
         let ids = [
