@@ -4,23 +4,25 @@
 //!           directory, one to a line, in the form of the specification: `Type.field`, `Type.field(argument:)`,
 //!           `Input.field`, `Enum.VALUE`. `tests/run` puts the files together and fails when something of the schema
 //!           is missing (`tests/clients/coordinates.mjs`).
-//! Executed  a field whose resolver ran, an argument or input field that was given to it, an enum value that was given
-//!           or answered. A document that is refused executes nothing.
+//! Executed  a field whose resolver answered, an argument or input field that was given to it, an enum value that was
+//!           given or answered. A document that is refused executes nothing, nor does a field that ends in an error, or
+//!           in an entry of a list that does.
 //! Source    schema coordinates: <https://spec.graphql.org/September2025/#sec-Schema-Coordinates>
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::mem::take;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_graphql::async_trait::async_trait;
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextResolve, ResolveInfo,
+    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextPrepareRequest, NextResolve, ResolveInfo,
 };
 use async_graphql::registry::{MetaType, MetaTypeName, Registry};
-use async_graphql::{Request, ServerResult, Value, Variables};
+use async_graphql::{PathSegment, Request, Response, ServerError, ServerResult, Value, Variables};
 
 /// The directory that the files go to.
 const DIRECTORY: &str = "TEST_COORDINATES_DIR";
@@ -36,13 +38,34 @@ pub(super) struct Coverage;
 
 impl ExtensionFactory for Coverage {
     fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Recorder { variables: OnceLock::new() })
+        Arc::new(Recorder::default())
     }
 }
 
 /// Records one request.
+#[derive(Default)]
 struct Recorder {
     variables: OnceLock<Variables>,
+    /// What was resolved for the answer that is being made.
+    resolved: Mutex<Vec<Resolved>>,
+}
+
+/// A field, by its path in the answer, and the coordinates that it executes.
+struct Resolved {
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl Resolved {
+    /// Whether it is part of what an error stands for.
+    fn is_of(&self, error: &ServerError) -> bool {
+        let failed = error.path.iter().map(|segment| match segment {
+            PathSegment::Field(name) => name.clone(),
+            PathSegment::Index(index) => index.to_string(),
+        });
+        let failed: Vec<_> = failed.collect();
+        self.path.starts_with(&failed)
+    }
 }
 
 #[async_trait]
@@ -81,13 +104,32 @@ impl Extension for Recorder {
                 of_input(registry, &argument.ty, &value, &mut found);
             }
         }
-        let answer_type = info.return_type.to_owned();
+        let (answer_type, path) = (info.return_type.to_owned(), info.path_node.to_string_vec());
         let answer = next.run(ctx, info).await;
         if let Ok(Some(value)) = &answer {
             of_enum(registry, &answer_type, value, &mut found);
         }
-        record(found);
+        if answer.is_ok() {
+            self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(Resolved { path, found });
+        }
         answer
+    }
+
+    /// What failed is known when all is answered: a field that may be null becomes null.
+    async fn execute(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        operation_name: Option<&str>,
+        next: NextExecute<'_>,
+    ) -> Response {
+        let response = next.run(ctx, operation_name).await;
+        let resolved = take(&mut *self.resolved.lock().unwrap_or_else(PoisonError::into_inner));
+        for one in resolved {
+            if !response.errors.iter().any(|error| one.is_of(error)) {
+                record(one.found);
+            }
+        }
+        response
     }
 }
 
