@@ -152,6 +152,23 @@ impl Socket {
         self.socket.send(Message::text(text)).await.expect("the socket takes it");
     }
 
+    /// Sends a message of bytes, which the protocol has none of.
+    pub async fn send_binary(&mut self, bytes: &'static [u8]) {
+        self.socket.send(Message::binary(bytes)).await.expect("the socket takes it");
+    }
+
+    /// How many pings of the WebSocket protocol came before the server went away.
+    pub async fn pings_until_its_end(&mut self) -> usize {
+        let mut pings = 0;
+        loop {
+            match tokio::time::timeout(MOMENT, self.socket.next()).await.expect("it ends in time") {
+                Some(Ok(Message::Ping(_))) => pings += 1,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return pings,
+            }
+        }
+    }
+
     /// The next message, or the code that the socket was closed with. Pings of the server are skipped.
     ///
     /// # Errors

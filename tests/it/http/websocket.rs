@@ -1,5 +1,7 @@
 //! `graphql-transport-ws`: every close code that the protocol asks for.
 
+use std::time::Duration;
+
 use angarium_tests::client::Socket;
 use angarium_tests::{Backend, TestApp};
 use serde_json::{Value, json};
@@ -112,12 +114,65 @@ async fn a_foreign_page_and_another_protocol_are_refused() {
     assert_eq!(Socket::try_open(&app.base(), &[PROTOCOL, ("origin", "https://evil.example")]).await.err(), Some(403));
     let own = app.base();
     assert!(Socket::try_open(&app.base(), &[PROTOCOL, ("origin", &own)]).await.is_ok());
-    let legacy = Socket::try_open(&app.base(), &[("sec-websocket-protocol", "graphql-ws")]).await;
-    let refused = match legacy {
-        Ok(mut socket) => socket.next().await.err(),
-        Err(status) => Some(status),
+    // The protocol would have it open the socket and close it with 4406; a browser tells its page neither.
+    for offered in ["graphql-ws", "nonsense"] {
+        let refused = Socket::try_open(&app.base(), &[("sec-websocket-protocol", offered)]).await.err();
+        assert_eq!(refused, Some(400), "{offered}");
+    }
+    assert_eq!(Socket::try_open(&app.base(), &[]).await.err(), Some(400));
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_runs_64_operations_at_once_and_another_when_one_has_ended() {
+    let app = app().await;
+    let mut socket = open(&app).await;
+    let live = "subscription { deliveryUpdated { cursor } }";
+    for id in 0..64 {
+        socket.send(subscribe(&id.to_string(), live)).await;
+    }
+    socket.send(subscribe("more", live)).await;
+    let refused = socket.next().await.expect("an answer");
+    assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("more")), "{refused}");
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "THROTTLED", "{refused}");
+    socket.send(json!({ "type": "complete", "id": "7" })).await;
+    socket.send(subscribe("more", "{ serverInfo { maxDepth } }")).await;
+    let answered = socket.next().await.expect("an answer");
+    assert_eq!((&answered["type"], &answered["id"]), (&json!("next"), &json!("more")), "{answered}");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_or_binary_closes_the_socket() {
+    let app = app().await;
+    let padded = |bytes: usize| {
+        let message = |padding: &str| json!({ "type": "ping", "payload": { "padding": padding } }).to_string();
+        message(&"x".repeat(bytes - message("").len()))
     };
-    assert!(matches!(refused, Some(400 | 4406)), "{refused:?}");
+    let mut socket = open(&app).await;
+    socket.send_text(&padded(256 * 1024)).await;
+    assert_eq!(socket.next().await.expect("an answer")["type"], "pong");
+    socket.send_text(&padded(256 * 1024 + 1)).await;
+    assert_eq!(socket.next().await, Err(1009));
+    let mut socket = open(&app).await;
+    socket.send_binary(b"{\"type\":\"ping\"}").await;
+    assert_eq!(socket.next().await, Err(4400));
+    app.end().await;
+}
+
+/// The server asks every 15 s, and gives a client up that said nothing for 40 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_answers_no_ping_is_given_up_and_one_that_only_answers_is_not() {
+    let app = app().await;
+    let (mut silent, mut quiet) = (open(&app).await, open(&app).await);
+    let asked = std::time::Instant::now();
+    let listening = tokio::time::timeout(Duration::from_secs(50), quiet.next());
+    // Who reads nothing answers nothing.
+    let (still_open, ()) = tokio::join!(listening, tokio::time::sleep(Duration::from_secs(50)));
+    assert!(still_open.is_err(), "{still_open:?} after {:?}", asked.elapsed());
+    assert!(silent.pings_until_its_end().await >= 2, "it was asked before");
+    quiet.send(json!({ "type": "ping" })).await;
+    assert_eq!(quiet.next().await.expect("an answer")["type"], "pong");
     app.end().await;
 }
 
