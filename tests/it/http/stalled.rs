@@ -1,6 +1,7 @@
 //! A thousand clients that subscribe and then do not read cost little memory: some 50 KiB each, half of it before the
 //! first message.
 
+use angarium_tests::client::http_client;
 use angarium_tests::process::Process;
 use angarium_tests::{Backend, Installation, Receiver, builder};
 use futures_util::{SinkExt, StreamExt};
@@ -23,6 +24,14 @@ fn resident_kib(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Live streams that a process says are open.
+async fn streams(process: &Process) -> usize {
+    let scraped = http_client().get(format!("{}/metrics", process.base())).send().await.expect("an answer");
+    let scraped = scraped.text().await.expect("a body");
+    let line = scraped.lines().find_map(|line| line.strip_prefix("angarium_live_streams "));
+    line.expect("the gauge is there").parse().expect("a number")
 }
 
 /// A subscription that was begun and is never read.
@@ -66,6 +75,10 @@ async fn a_thousand_stalled_sockets_cost_less_than_64_mib() {
         let some = (0..TOGETHER).map(|_| stalled(process.base(), &key));
         sockets.extend(futures_util::future::join_all(some).await);
     }
+    angarium_tests::app::eventually("each of them is subscribed", async || {
+        (streams(&process).await == SOCKETS).then_some(())
+    })
+    .await;
     let idle = resident_kib(&process);
     api.data(publish, json!({ "inputs": inputs })).await;
     receiver.expect_requests(2 * EVENTS).await;
@@ -88,5 +101,6 @@ async fn a_thousand_stalled_sockets_cost_less_than_64_mib() {
         most.saturating_sub(before),
         idle.saturating_sub(before)
     );
+    assert_eq!(streams(&process).await, SOCKETS, "nobody was put out for being slow");
     drop(sockets);
 }
