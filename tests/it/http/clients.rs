@@ -37,6 +37,14 @@ async fn all_audits_of_graphql_over_http_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_introspection_of_graphiql_is_answered_under_the_default_limits() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let printed = node(&app, &["introspect.mjs", &format!("{}/graphql", app.base()), "../../schema.graphql"]).await;
+    assert!(printed.contains("the same types"), "{printed}");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_npm_client_graphql_ws_watches_a_delivery_succeed() {
     let app = TestApp::start(Backend::Sqlite).await;
     let receiver = app.receiver().await;
