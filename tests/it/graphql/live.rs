@@ -14,7 +14,7 @@ use serde_json::json;
 /// `deliveryUpdated` with every argument.
 const RESUMED: &str = "subscription($where: DeliveryWhere, $after: String, $snapshot: Boolean! = false) \
     { deliveryUpdated(where: $where, after: $after, snapshot: $snapshot) \
-    { kind cursor occurredAt previousStatus delivery { id status attemptCount } } }";
+    { kind cursor occurredAt previousStatus deletedDeliveryId delivery { id status attemptCount } } }";
 
 const LIVE: &str = "subscription($where: DeliveryWhere) { deliveryUpdated(where: $where) \
     { kind cursor occurredAt previousStatus delivery { id status attemptCount event { id } } } }";

@@ -3,8 +3,10 @@
 //! Nodes    one on each database, 2,000 changes; and two on PostgreSQL with Redis between them, 10,000 changes: what is
 //!          published goes to both in turn, and so do the connections. Meanwhile a write transaction is open for five
 //!          seconds. `TEST_STORM_CHANGES` asks for other numbers.
+//! By hand  some of what was published is canceled, deleted or tried again while it is on its way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use angarium_tests::{GraphQl, MOMENT, TestApp, builder, on_both_databases};
@@ -28,6 +30,11 @@ const MESSAGES_MAX: u64 = 40;
 /// How long a connection waits for a change before it breaks off.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// What is done by hand to a delivery of a batch, at random.
+const BY_HAND: [&str; 3] = ["deliveryCancel", "deliveryDelete", "deliveryRetry"];
+/// Deliveries of a batch that something is done to.
+const TOUCHED: usize = 5;
+
 /// Events that are published for so many changes, a multiple of [`BATCH`].
 fn events_for(changes: usize) -> usize {
     let told = std::env::var("TEST_STORM_CHANGES").ok();
@@ -37,6 +44,14 @@ fn events_for(changes: usize) -> usize {
 
 /// What a client knows: status and attempts by delivery.
 type Known = HashMap<String, (String, i64)>;
+
+/// Takes a message of the stream in.
+fn hear(known: &mut Known, update: &Value) {
+    learn(known, &update["delivery"]);
+    if let Some(id) = update["deletedDeliveryId"].as_str() {
+        known.remove(id);
+    }
+}
 
 fn learn(known: &mut Known, delivery: &Value) {
     if let Some(id) = delivery["id"].as_str() {
@@ -60,14 +75,36 @@ async fn stored(app: &TestApp) -> Known {
     }
 }
 
+fn random(below: usize) -> usize {
+    usize::from(uuid::Uuid::now_v7().as_bytes()[15]) % below
+}
+
+/// What was done by hand, by the place in [`BY_HAND`].
+type Hands = [AtomicUsize; BY_HAND.len()];
+
+/// Cancels, deletes and tries again at random; what cannot be done in the present state is refused.
+async fn meddle(api: &GraphQl, hands: &Hands) {
+    let page = api.data("{ deliveries(first: 50) { nodes { id } } }", json!({})).await["deliveries"]["nodes"].take();
+    let ids = page.as_array().expect("a list");
+    for _ in 0..TOUCHED.min(ids.len()) {
+        let (verb, id) = (random(BY_HAND.len()), &ids[random(ids.len())]["id"]);
+        let mutation = format!("mutation($id: ID!) {{ {0}(id: $id) {{ userErrors {{ code }} }} }}", BY_HAND[verb]);
+        let answer = api.data(&mutation, json!({ "id": id })).await;
+        if answer[BY_HAND[verb]]["userErrors"] == json!([]) {
+            hands[verb].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Publishes, and moves the clock so that what failed is tried again, until all is delivered.
-async fn weather(app: &TestApp, nodes: &[&GraphQl], events: usize) {
+async fn weather(app: &TestApp, nodes: &[&GraphQl], events: usize, hands: &Hands) {
     let publish =
         "mutation($inputs: [EventPublishInput!]!) { eventPublishBatch(inputs: $inputs) { results { event { id } } } }";
     for batch in 0..events / BATCH {
         let inputs: Vec<Value> =
             (0..BATCH).map(|n| json!({ "eventType": "invoice.paid", "payload": [batch, n] })).collect();
         nodes[batch % nodes.len()].data(publish, json!({ "inputs": inputs })).await;
+        meddle(nodes[(batch + 1) % nodes.len()], hands).await;
         app.clock.advance(Duration::from_secs(6));
     }
     // However long all of it takes on a busy machine: it goes on.
@@ -104,7 +141,7 @@ async fn watch(nodes: &[&GraphQl]) -> (Known, Value) {
             let update = update["deliveryUpdated"].take();
             cursor = update["cursor"].clone();
             has_caught_up |= update["kind"] == "CAUGHT_UP";
-            learn(&mut known, &update["delivery"]);
+            hear(&mut known, &update);
         }
     }
     (known, cursor)
@@ -115,7 +152,7 @@ async fn catch_up(app: &TestApp, known: &mut Known, cursor: Value) -> Value {
     let mut stream = app.api.subscribe(RESUMED, json!({ "after": cursor })).await;
     loop {
         let update = stream.next().await["deliveryUpdated"].take();
-        learn(known, &update["delivery"]);
+        hear(known, &update);
         if update["kind"] == "CAUGHT_UP" {
             return update["cursor"].clone();
         }
@@ -130,14 +167,21 @@ async fn endure(app: &TestApp, nodes: &[&GraphQl], events: usize) {
     let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT5S", "maxAttempts": 50 } });
     let endpoint = json!({ "url": receiver.url() });
     builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": retry })).await;
-    let ((), (mut known, cursor)) = tokio::join!(weather(app, nodes, events), watch(nodes));
+    let hands = Hands::default();
+    let ((), (mut known, cursor)) = tokio::join!(weather(app, nodes, events, &hands), watch(nodes));
     // Once to the end of the snapshot, should it still be there, and once to the end of what was missed.
     let cursor = catch_up(app, &mut known, cursor).await;
     catch_up(app, &mut known, cursor).await;
     let stored = stored(app).await;
-    assert_eq!(stored.len(), events);
+    let hands = hands.map(AtomicUsize::into_inner);
+    assert!(hands.iter().all(|count| *count > 0), "{BY_HAND:?} were done {hands:?} times");
+    assert_eq!(stored.len() + hands[1], events);
+    // Less what would have been tried of those that were canceled or deleted.
     let attempts: i64 = stored.values().map(|(_, attempts)| attempts).sum();
-    assert!(usize::try_from(attempts).is_ok_and(|attempts| attempts > scripted), "{attempts} of {scripted} attempts");
+    assert!(
+        usize::try_from(attempts).is_ok_and(|attempts| attempts > scripted / 2),
+        "{attempts} of {scripted} attempts"
+    );
     let wrong: Vec<_> = stored.iter().filter(|(id, state)| known.get(*id) != Some(state)).collect();
     assert!(wrong.is_empty() && known.len() == stored.len(), "{} of {}: {wrong:?}", known.len(), stored.len());
 }
