@@ -179,3 +179,33 @@ async fn traces_that_a_collector_refuses_are_one_line_and_every_line_of_a_reques
     assert!(!scene.receiver.received().is_empty());
     expect_nothing_hidden(&server.text(), &scene);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_inside_is_told_by_one_line_that_has_the_id_of_the_answer() {
+    use sea_orm::ConnectionTrait as _;
+    let admin_key = ApiKeySecret::generate();
+    let server = Logging::start(&admin_key, "json", &[]);
+    let up = server.line("the server is up").await;
+    let admin = GraphQl::new(&format!("http://{}", builder::text(&up["address"])), admin_key.reveal());
+    let (_, key) = builder::workspace_with_key(&admin, "Acme").await;
+    let api = admin.with_key(&key);
+    let file = format!("sqlite://{}", server.directory.join("x.db").display());
+    let beside = sea_orm::Database::connect(file).await.expect("the file opens");
+    beside.execute_unprepared("ALTER TABLE replay RENAME TO elsewhere").await.expect("it is renamed");
+    let (_, answer) = api.post("{ replays { nodes { id } } }", json!({})).await;
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "INTERNAL_SERVER_ERROR", "{answer}");
+    assert!(!answer.to_string().contains("replay\""), "{answer}");
+    let id = builder::text(&error["extensions"]["requestId"]);
+    let find = async || {
+        let read = |line: String| -> Value { serde_json::from_str(&line).expect("JSON") };
+        let all = server.lines().into_iter().map(read);
+        let told: Vec<_> = all.filter(|line| line["level"] == "ERROR" && line["request_id"] == *id).collect();
+        (!told.is_empty()).then_some(told)
+    };
+    let told = eventually("the failure is logged", find).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let message = builder::text(&told[0]["message"]);
+    assert!(message.contains("the database failed") && message.contains("no such table"), "with its causes: {message}");
+    assert!(told[0]["path"].to_string().contains("replays"), "{told:?}");
+}
