@@ -30,6 +30,7 @@ mod m20261121_000008_create_replay;
 mod m20261121_000009_create_change_log;
 mod m20261121_000010_create_creation_key;
 mod m20261121_000021_create_event_deletion;
+mod m20261121_000022_index_owner_and_service;
 
 /// How long a statement waits for a lock: less than PostgreSQL's `deadlock_timeout` of a second, so that where a step and a
 /// publish wait for each other it is the step that gives up.
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_create_change_log::Migration),
             Box::new(m20261121_000010_create_creation_key::Migration),
             Box::new(m20261121_000021_create_event_deletion::Migration),
+            Box::new(m20261121_000022_index_owner_and_service::Migration),
         ]
     }
 }
