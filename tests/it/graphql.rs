@@ -2,6 +2,7 @@
 
 mod access_token;
 mod administration;
+mod conditions;
 mod connections;
 mod creation;
 mod deletion;
@@ -14,6 +15,7 @@ mod introspection;
 mod limits;
 mod lists;
 mod live;
+mod millions;
 mod plans;
 mod preview;
 mod removal;

@@ -10,7 +10,10 @@ use angarium_entity::event_type::{self, NAME_LEN_MAX, RESERVED_PREFIX, is_reserv
 use angarium_entity::json_schema::{Fault, PayloadSchema, SCHEMA_BYTES_MAX};
 use async_graphql::Enum;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Select, SqlErr};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QuerySelect, Select, SqlErr,
+};
 use uuid::Uuid;
 
 use super::list::{Listed, SortValue};
@@ -167,6 +170,9 @@ fn check_name(problems: &mut Problems<ErrorCode>, field: &Path, name: String) ->
 /// # Errors
 /// Those of the database.
 pub async fn find(state: &AppState, name: &str) -> Result<Option<event_type::Model>, AppError> {
+    if !is_valid_name(name) {
+        return Ok(None);
+    }
     Ok(event_type::Entity::find().filter(event_type::Column::Name.eq(name)).one(state.db.read()).await?)
 }
 
@@ -206,11 +212,27 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Refuses what would read a catalogue that is large.
+    ///
+    /// # Errors
+    /// [`AppError::FilterTooBroad`].
+    pub async fn refuse_too_broad(&self, state: &AppState) -> Result<(), AppError> {
+        if self.service.is_some() {
+            return Ok(());
+        }
+        let conditions = [("`search`", self.search.is_some()), ("`archived: true`", self.archived == Some(true))];
+        filter::refuse_reading_through(&conditions, "`service`", async {
+            let some = event_type::Entity::find().limit(filter::READ_THROUGH_MAX + 1);
+            some.count(state.db.read()).await
+        })
+        .await
+    }
+
     /// The event types that match.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
-    pub fn select(&self) -> Result<Select<event_type::Entity>, AppError> {
+    /// [`AppError::BadInput`] for a search that is too short or too long.
+    pub fn select(&self, backend: DbBackend) -> Result<Select<event_type::Entity>, AppError> {
         use event_type::Column;
         let mut select = event_type::Entity::find();
         if let Some(archived) = self.archived {
@@ -218,7 +240,7 @@ impl Filter {
             select = select.filter(condition);
         }
         if let Some(text) = &self.search {
-            select = select.filter(filter::search(text, &[Column::Name, Column::Description])?);
+            select = select.filter(filter::search(backend, text, &[Column::Name, Column::Description])?);
         }
         if let Some(service) = &self.service {
             select = select.filter(Column::Service.eq(service.as_str()));

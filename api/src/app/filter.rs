@@ -4,18 +4,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use angarium_entity::Timestamp;
-use angarium_entity::event_type::{self, RESERVED_PREFIX, is_reserved};
+use angarium_entity::event_type::{self, NAME_LEN_MAX, RESERVED_PREFIX, is_reserved, is_valid_name};
 use angarium_entity::subscription::event_filter::Pattern;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, Query, SelectStatement};
-use sea_orm::{ColumnTrait, Condition, DbBackend};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, DbBackend, DbErr};
 use serde::{Deserialize, Serialize};
 
 use super::AppError;
 
-/// Fewest characters of a search.
-pub const SEARCH_LEN_MIN: usize = 3;
+mod search;
+
+pub use search::{SEARCH_LEN_MAX, check_search, search};
+
 /// Most entries of any list in a filter.
 pub const LIST_MAX: usize = 100;
+
+/// Most endpoints or subscriptions of a workspace, and event types, that are read through for a condition that no index
+/// answers.
+pub const READ_THROUGH_MAX: u64 = 10_000;
 
 /// Longest range of instants that bounds a filter.
 const SHORT_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -72,34 +78,47 @@ pub fn bounded<T>(name: &str, list: Option<Vec<T>>) -> Result<Option<Vec<T>>, Ap
     }
 }
 
-/// The condition that one of `columns` holds `text`, in any case. `%` and `_` stand for themselves.
+/// Refuses the first given of `conditions`, none of which an index answers, where there is more than is read through.
 ///
 /// # Errors
-/// [`AppError::BadInput`] when the text is shorter than [`SEARCH_LEN_MIN`].
-pub fn search<C: IntoColumnRef + Copy>(text: &str, columns: &[C]) -> Result<Condition, AppError> {
-    if text.chars().count() < SEARCH_LEN_MIN {
-        return Err(AppError::BadInput(format!("`search` takes at least {SEARCH_LEN_MIN} characters")));
+/// [`AppError::FilterTooBroad`], which says what of `instead` would do.
+pub async fn refuse_reading_through(
+    conditions: &[(&str, bool)],
+    instead: &str,
+    count: impl Future<Output = Result<u64, DbErr>> + Send,
+) -> Result<(), AppError> {
+    let Some((what, _)) = conditions.iter().find(|(_, is_given)| *is_given) else { return Ok(()) };
+    if count.await? <= READ_THROUGH_MAX {
+        return Ok(());
     }
-    if text.contains('\0') {
-        // SQLite would search for what stands before it.
-        return Err(AppError::BadInput("`search` holds a NUL character, which nothing here does".to_owned()));
-    }
-    let pattern = like_pattern(text);
-    Ok(columns.iter().fold(Condition::any(), |any, column| {
-        any.add(Expr::expr(Func::lower(Expr::col(*column))).like(LikeExpr::new(pattern.clone()).escape('\\')))
-    }))
+    let message = format!("there are more than {READ_THROUGH_MAX} to look through for {what}; give {instead} with it");
+    Err(AppError::FilterTooBroad(message))
 }
 
-fn like_pattern(text: &str) -> String {
-    let mut pattern = "%".to_owned();
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
+/// Refuses a text that is longer than what it is compared with may be.
+///
+/// # Errors
+/// [`AppError::BadInput`].
+pub fn bounded_text(name: &str, text: Option<String>, len_max: usize) -> Result<Option<String>, AppError> {
+    match text {
+        Some(text) if text.chars().nth(len_max).is_some() => {
+            Err(AppError::BadInput(format!("`{name}` takes at most {len_max} characters")))
         }
-        pattern.push(character);
+        text => Ok(text),
     }
-    pattern.push('%');
-    pattern
+}
+
+/// Refuses what no event type can be called.
+///
+/// # Errors
+/// [`AppError::BadInput`].
+pub fn type_name(name: &str, text: Option<String>) -> Result<Option<String>, AppError> {
+    match text {
+        Some(text) if !is_valid_name(&text) => Err(AppError::BadInput(format!(
+            "`{name}` takes the name of an event type: 1 to {NAME_LEN_MAX} characters from `A-Z a-z 0-9 . _ -`"
+        ))),
+        text => Ok(text),
+    }
 }
 
 /// The condition that the JSON list in `column` holds one of `texts`.
@@ -202,8 +221,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_of_like_stand_for_themselves() {
-        assert_eq!(like_pattern(r"50%_Off\"), r"%50\%\_off\\%");
+    fn a_text_may_be_as_long_as_what_it_is_compared_with_and_no_longer() {
+        for length in [0, 3] {
+            assert!(bounded_text("name", Some("ä".repeat(length)), 3).is_ok());
+        }
+        assert!(matches!(bounded_text("name", Some("ä".repeat(4)), 3), Err(AppError::BadInput(_))));
+    }
+
+    #[test]
+    fn only_what_can_be_a_name_is_taken_for_one() {
+        assert!(type_name("eventType", Some("a.b".to_owned())).is_ok());
+        for wrong in ["", "a.*", "*", "ä", &".".repeat(129)] {
+            assert!(matches!(type_name("eventType", Some(wrong.to_owned())), Err(AppError::BadInput(_))), "{wrong}");
+        }
     }
 
     #[test]

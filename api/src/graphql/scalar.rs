@@ -49,7 +49,7 @@ text_scalar!(
 );
 text_scalar!(
     /// An event type name: 1-128 characters from `A-Z a-z 0-9 . _ -`. Any string is read; what is wrong with it is
-    /// told in `userErrors`.
+    /// told in `userErrors`, and in a filter as BAD_USER_INPUT.
     EventTypeName, "EventTypeName"
 );
 text_scalar!(

@@ -2,6 +2,8 @@
 //!
 //! Cases   each condition of each list with each order, as the schema has them, alone and within an endpoint, a
 //!         subscription, an event and a week; also in the lists of objects. A new condition or order is a new case.
+//! Many    the workspace has more endpoints and subscriptions than are read through, and so has the catalogue types: what
+//!         no index answers is refused. SQLite is only told so.
 //! SQLite  its plans do not depend on the data: no table is scanned, and what is sorted is within a parent or merged
 //!         from pages.
 //! PostgreSQL  plans with the data, and so the statements are run on some: what they read is counted. Small tables it
@@ -20,6 +22,8 @@ use super::introspection::{Types, named, text};
 const ROWS: u64 = 10_000;
 /// Endpoints and subscriptions that they belong to.
 const PARENTS: u64 = 40;
+/// Endpoints, subscriptions and event types beside these: more than are read through for a condition without an index.
+const BESIDE: u64 = 10_001;
 /// Most rows that a statement reads: those of a few parents, or of a week.
 const READ_MAX: f64 = 2_500.0;
 /// Where a count stops.
@@ -50,6 +54,8 @@ impl Plans {
         let delivery = app.delivery_in("SUCCEEDED").await;
         builder::publish(&app.api, json!({ "eventType": "sms.outbound", "payload": 2 })).await;
         app.deliveries_in("SUCCEEDED", 2).await;
+        let told = "UPDATE workspace SET endpoint_count = 20000, subscription_count = 20000";
+        app.state().db.write().execute_unprepared(told).await.expect("it is stored");
         if backend == Backend::Postgres {
             let transaction = app.state().db.begin().await.expect("it begins");
             for statement in many() {
@@ -171,6 +177,7 @@ impl Plans {
                 "subscription",
                 "signing_secret",
                 "replay",
+                "api_key",
             ];
             scans.iter().any(|table| *step == format!("SCAN {table}") || step.starts_with(&format!("SCAN {table} ")))
                 || (step.contains("TEMP B-TREE") && step.contains("ORDER BY") && !is_bounded && !is_merged)
@@ -181,7 +188,7 @@ impl Plans {
 
 /// Of what a caller asks; the dispatcher writes its tables without quotes.
 fn is_of_a_list(sql: &str) -> bool {
-    ["delivery", "event", "attempt", "endpoint", "subscription", "event_type", "replay"]
+    ["delivery", "event", "attempt", "endpoint", "subscription", "event_type", "replay", "api_key"]
         .iter()
         .any(|table| sql.contains(&format!(r#"FROM "{table}""#)))
 }
@@ -246,6 +253,11 @@ fn many() -> Vec<String> {
             id(of, "n")
         )
     };
+    let beside = |kind: &str, more: &str| {
+        format!("'id', {}, 'created_at', {}, {more}", id(&format!("beside {kind}"), "n"), at(140, BESIDE))
+    };
+    let of_beside = format!("'name', 'b' || n, 'owner_id', 'o' || n, 'endpoint_id', {}", id("beside endpoint", "n"));
+    let of_beside = beside("subscription", &of_beside);
     let others = |kind: &str| format!("'id', {}, 'workspace_id', md5('other')::uuid", id(kind, "n"));
     vec![
         "SET LOCAL session_replication_role = replica".to_owned(),
@@ -254,10 +266,13 @@ fn many() -> Vec<String> {
          LATERAL jsonb_populate_record(old, jsonb_build_object('id', md5('other')::uuid, 'external_id', 'other')) AS new"
             .to_owned(),
         copy("endpoint", PARENTS, &endpoint),
+        copy("endpoint", BESIDE, &beside("endpoint", "'name', 'b' || n")),
         revisions("endpoint", "'version', old.version"),
         revisions("subscription", &format!("'endpoint_id', {}", id("endpoint", "n"))),
         copy("endpoint", 5_000, &others("others endpoint")),
         copy("subscription", PARENTS, &subscription),
+        copy("subscription", BESIDE, &of_beside),
+        copy("event_type", BESIDE, &beside("event_type", "'name', 'beside.' || n")),
         copy("subscription", 5_000, &others("others subscription")),
         health,
         copy("event", all, &event),
@@ -292,10 +307,17 @@ async fn check_all(backend: Backend) {
                         "createdAt" => drop(all.insert("createdAt".to_owned(), plans.week())),
                         id => drop(all.insert(id.to_owned(), plans.ids[id].clone())),
                     }
-                    let narrow = ["ids", "idempotencyKey", "endpointId", "subscriptionId", "eventId", "replayId"];
-                    let in_workspace = ["webhookEndpoints", "webhookSubscriptions", "eventTypes"].contains(&list);
-                    let is_bounded =
-                        in_workspace || !bound.is_empty() || narrow.iter().any(|name| all.contains_key(*name));
+                    let narrow = [
+                        "ids",
+                        "idempotencyKey",
+                        "endpointId",
+                        "subscriptionId",
+                        "eventId",
+                        "replayId",
+                        "name",
+                        "ownerId",
+                    ];
+                    let is_bounded = !bound.is_empty() || narrow.iter().any(|name| all.contains_key(*name));
                     let is_answered = plans.check(api, &query, &json!({ "where": all, "by": by }), is_bounded).await;
                     answered += u32::from(is_answered);
                     refused += u32::from(!is_answered);
@@ -316,6 +338,13 @@ async fn check_all(backend: Backend) {
             }
         }
     }
+    let query = "query($where: WebhookSubscriptionWhere, $by: WebhookSubscriptionOrder) { webhookEndpoints(first: 3) \
+        { nodes { subscriptions(first: 5, where: $where, orderBy: $by) { totalCount nodes { id } } } } }";
+    for condition in plans.conditions("WebhookSubscriptionWhere") {
+        for by in plans.orders(Some("WebhookSubscriptionOrder")) {
+            assert!(plans.check(api, query, &json!({ "where": condition, "by": by }), true).await, "{condition}");
+        }
+    }
     for query in [
         "{ deliveries(first: 50) { nodes { attempts(first: 5) { nodes { id request { url } } } lastAttempt { id } } } }",
         "{ deliveries(first: 50) { nodes { event { id } endpoint { id backlog signing { scheme } } subscription { id } } } }",
@@ -324,6 +353,8 @@ async fn check_all(backend: Backend) {
     ] {
         plans.check(api, query, &json!({}), true).await;
     }
+    let query = "{ workspaces(first: 5) { totalCount nodes { apiKeys(first: 5) { totalCount nodes { id } } } } }";
+    plans.check(&plans.app.admin, query, &json!({}), false).await;
     plans.app.end().await;
 }
 

@@ -1,14 +1,15 @@
 //! Lists of endpoints.
 
 use angarium_entity::endpoint::{self, Column, Entity, Status};
-use angarium_entity::{EndpointId, WorkspaceId, endpoint_health, subscription};
+use angarium_entity::{EndpointId, WorkspaceId, endpoint_health, subscription, workspace};
 use async_graphql::Enum;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait as _, Iterable as _, QueryFilter, QuerySelect, QueryTrait, Select};
 use uuid::Uuid;
 
+use crate::AppState;
 use crate::app::AppError;
-use crate::app::filter::{TimeRange, json_list_has_any, search};
+use crate::app::filter::{TimeRange, check_search, json_list_has_any, refuse_reading_through, search};
 use crate::app::list::{Listed, SortValue};
 
 /// Fields that webhook endpoints can be ordered by.
@@ -48,7 +49,7 @@ impl Filter {
     /// The endpoints of a workspace that match.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
+    /// [`AppError::BadInput`] for a search that is too short or too long.
     pub fn select(&self, backend: DbBackend, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
         self.on(Entity::of(workspace), backend, workspace)
     }
@@ -57,7 +58,7 @@ impl Filter {
     /// lost its subscriptions.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
+    /// [`AppError::BadInput`] for a search that is too short or too long.
     pub fn on(
         &self,
         rows: Select<Entity>,
@@ -66,11 +67,11 @@ impl Filter {
     ) -> Result<Select<Entity>, AppError> {
         let mut select = rows.filter(self.created_at.on(Column::CreatedAt));
         if let Some(channel) = &self.channel {
-            let subscribed = subscription::Entity::of(workspace)
-                .select_only()
-                .column(subscription::Column::EndpointId)
-                .filter(json_list_has_any(backend, subscription::Column::Channels, vec![channel.clone()]));
-            select = select.filter(Column::Id.in_subquery(subscribed.into_query()));
+            select = select.filter(is_subscribed(json_list_has_any(
+                backend,
+                subscription::Column::Channels,
+                vec![channel.clone()],
+            )));
         }
         if let Some(name) = &self.name {
             select = select.filter(Entity::sort_expr(Sort::Name).eq(name.as_str()));
@@ -88,18 +89,56 @@ impl Filter {
             select = select.filter(has_health(workspace, health));
         }
         if let Some(text) = &self.search {
-            select = select.filter(search(text, &[Column::Name, Column::Description, Column::Url])?);
+            select = select.filter(search(backend, text, &[Column::Name, Column::Description, Column::Url])?);
         }
         Ok(select)
+    }
+
+    /// Refuses what would read all endpoints of a workspace that has many.
+    ///
+    /// # Errors
+    /// [`AppError::FilterTooBroad`].
+    pub async fn refuse_too_broad(&self, state: &AppState, workspace: WorkspaceId, sort: Sort) -> Result<(), AppError> {
+        if self.ids.is_some() || self.name.is_some() {
+            return Ok(());
+        }
+        let conditions = [
+            ("`channel`", self.channel.is_some()),
+            ("`health`", self.health.is_some()),
+            ("`search`", self.search.is_some()),
+            ("`status`", self.status.is_some()),
+            ("`url`", self.url.is_some()),
+            ("`createdAt` in another order", self.created_at.is_given() && sort != Sort::CreatedAt),
+        ];
+        refuse_reading_through(&conditions, "`ids` or `name`", async {
+            let row = workspace::Entity::find_by_id(workspace).one(state.db.read()).await?;
+            Ok(row.map_or(0, |row| row.endpoint_count.cast_unsigned()))
+        })
+        .await
     }
 
     /// Refuses what can never match.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
+    /// [`AppError::BadInput`] for a search that is too short or too long.
     pub fn check(&self) -> Result<(), AppError> {
-        self.search.as_deref().map(|text| search::<Column>(text, &[])).transpose().map(drop)
+        self.search.as_deref().map_or(Ok(()), check_search)
     }
+}
+
+/// The condition that a subscription of an endpoint meets another. Looked up for one endpoint after the other.
+fn is_subscribed(condition: Expr) -> Expr {
+    use subscription::Column as Of;
+    let subscription = Query::select()
+        .expr(Expr::cust("1"))
+        .from(subscription::Entity)
+        .and_where(Expr::col((subscription::Entity, Of::EndpointId)).equals((Entity, Column::Id)))
+        .and_where(Of::DeletedAt.is_null())
+        .and_where(condition)
+        .limit(1)
+        .offset(0)
+        .take();
+    Expr::exists(subscription)
 }
 
 /// Whether the health of an endpoint is one of these. Nothing is known of one that has no row.

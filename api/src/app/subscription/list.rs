@@ -1,17 +1,20 @@
 //! Lists of subscriptions.
 
 use angarium_entity::subscription::{self, Column, Entity};
-use angarium_entity::workspace::SubscriptionConfirmation;
+use angarium_entity::workspace::{self, SubscriptionConfirmation};
 use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint};
 use async_graphql::Enum;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait, Condition, EntityTrait as _, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait as _, QueryFilter, Select};
 use uuid::Uuid;
 
 use super::Status;
 use crate::AppState;
 use crate::app::AppError;
-use crate::app::filter::{TimeRange, json_list_has_any, patterns_match_service, patterns_matching, search};
+use crate::app::filter::{
+    TimeRange, check_search, json_list_has_any, patterns_match_service, patterns_matching, refuse_reading_through,
+    search,
+};
 use crate::app::list::{Listed, SortValue};
 
 /// Fields that webhook subscriptions can be ordered by.
@@ -61,21 +64,16 @@ impl Filter {
     /// The subscriptions of a workspace that match.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
+    /// [`AppError::BadInput`] for a search that is too short or too long.
     pub fn select(&self, state: &AppState, workspace: WorkspaceId) -> Result<Select<Entity>, AppError> {
-        self.on(Entity::of(workspace), state, workspace)
+        self.on(Entity::of(workspace), state)
     }
 
-    /// Those of `rows`, all of them of this workspace, that match. A deleted one matches as it was in the end.
+    /// Those of `rows` that match. A deleted one matches as it was in the end.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
-    pub fn on(
-        &self,
-        rows: Select<Entity>,
-        state: &AppState,
-        workspace: WorkspaceId,
-    ) -> Result<Select<Entity>, AppError> {
+    /// [`AppError::BadInput`] for a search that is too short or too long.
+    pub fn on(&self, rows: Select<Entity>, state: &AppState) -> Result<Select<Entity>, AppError> {
         let backend = state.db.backend();
         let mut select =
             rows.filter(self.created_at.on(Column::CreatedAt)).filter(self.expires_at.on(Column::ExpiresAt));
@@ -101,10 +99,10 @@ impl Filter {
             select = select.filter(json_list_has_any(backend, Column::Channels, vec![channel.clone()]));
         }
         if let Some(text) = &self.search {
-            let by_url = endpoints(workspace).filter(search(text, &[endpoint::Column::Url])?);
+            let by_url = search(backend, text, &[(endpoint::Entity, endpoint::Column::Url)])?;
             select = select.filter(
-                search(text, &[(Entity, Column::Name), (Entity, Column::Description)])?
-                    .add(Column::EndpointId.in_subquery(by_url.into_query())),
+                search(backend, text, &[(Entity, Column::Name), (Entity, Column::Description)])?
+                    .add(endpoint_is(by_url)),
             );
         }
         if let Some(service) = &self.service {
@@ -116,21 +114,45 @@ impl Filter {
                 )));
         }
         if let Some(wanted) = &self.status {
-            let any = wanted
-                .iter()
-                .fold(Condition::any(), |any, status| any.add(has_status(*status, workspace, state.now())));
+            let any = wanted.iter().fold(Condition::any(), |any, status| any.add(has_status(*status, state.now())));
             // `any` of nothing is true, but nothing has one of no statuses.
             select = select.filter(if wanted.is_empty() { Condition::any().add(Expr::val(1).eq(0)) } else { any });
         }
         Ok(select)
     }
 
+    /// Refuses what would read all subscriptions of a workspace that has many.
+    ///
+    /// # Errors
+    /// [`AppError::FilterTooBroad`].
+    pub async fn refuse_too_broad(&self, state: &AppState, workspace: WorkspaceId, sort: Sort) -> Result<(), AppError> {
+        let is_narrow = self.ids.is_some() || self.endpoint_ids.is_some();
+        if is_narrow || self.name.is_some() || self.owner_id.is_some() {
+            return Ok(());
+        }
+        let conditions = [
+            ("`channel`", self.channel.is_some()),
+            ("`enabled`", self.enabled.is_some()),
+            ("`eventType`", self.event_type.is_some()),
+            ("`expiresAt`", self.expires_at.is_given()),
+            ("`search`", self.search.is_some()),
+            ("`service`", self.service.is_some()),
+            ("`status`", self.status.is_some()),
+            ("`createdAt` in another order", self.created_at.is_given() && sort != Sort::CreatedAt),
+        ];
+        refuse_reading_through(&conditions, "`ids`, `endpointId`, `name` or `ownerId`", async {
+            let row = workspace::Entity::find_by_id(workspace).one(state.db.read()).await?;
+            Ok(row.map_or(0, |row| row.subscription_count.cast_unsigned()))
+        })
+        .await
+    }
+
     /// Refuses what can never match.
     ///
     /// # Errors
-    /// [`AppError::BadInput`] for a search that is too short.
+    /// [`AppError::BadInput`] for a search that is too short or too long.
     pub fn check(&self) -> Result<(), AppError> {
-        self.search.as_deref().map(|text| search::<Column>(text, &[])).transpose().map(drop)
+        self.search.as_deref().map_or(Ok(()), check_search)
     }
 }
 
@@ -139,22 +161,29 @@ pub fn of_endpoint(select: Select<Entity>, endpoint: EndpointId) -> Select<Entit
     select.filter(Column::EndpointId.eq(endpoint))
 }
 
-/// The IDs of the endpoints of a workspace. A subscription that is not deleted has one that is not.
-fn endpoints(workspace: WorkspaceId) -> Select<endpoint::Entity> {
-    let all = endpoint::Entity::find().filter(endpoint::Column::WorkspaceId.eq(workspace));
-    all.select_only().column(endpoint::Column::Id)
+/// The condition that the endpoint of a subscription meets another. One that is not deleted has one that is not. Looked up
+/// for one subscription after the other: with a limit of its own, the database does not turn it round and read every
+/// endpoint.
+fn endpoint_is(condition: Condition) -> Expr {
+    let endpoint = Query::select()
+        .expr(Expr::cust("1"))
+        .from(endpoint::Entity)
+        .and_where(Expr::col((endpoint::Entity, endpoint::Column::Id)).equals((Entity, Column::EndpointId)))
+        .cond_where(condition)
+        .limit(1)
+        .offset(0)
+        .take();
+    Expr::exists(endpoint)
 }
 
 /// [`Status::of`] in SQL.
-fn has_status(status: Status, workspace: WorkspaceId, now: Timestamp) -> Condition {
+fn has_status(status: Status, now: Timestamp) -> Condition {
     let live = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
     let on = Condition::all().add(Column::Enabled.eq(true));
     let pending = Condition::all()
         .add(Column::Confirmation.ne(SubscriptionConfirmation::None))
         .add(Column::ConfirmedAt.is_null());
-    let endpoint_is = |status: endpoint::Status| {
-        Column::EndpointId.in_subquery(endpoints(workspace).filter(endpoint::Column::Status.eq(status)).into_query())
-    };
+    let endpoint_is = |status: endpoint::Status| endpoint_is(endpoint::Column::Status.eq(status).into());
     match status {
         Status::Disabled => Condition::all().add(Column::Enabled.eq(false)),
         Status::Expired => on.add(Column::ExpiresAt.lte(now)),

@@ -66,7 +66,7 @@ pub async fn preview(state: &AppState, caller: &Caller, draft: PreviewDraft) -> 
     let is_name = |text: &&String| matches!(Pattern::parse(text), Ok(Pattern::Exact(_)));
     let name = draft.event_type.or_else(|| row.event_types.0.iter().find(is_name).cloned());
     let name = name.ok_or_else(|| bad("`eventType` is missing, and the subscription has only patterns; name one"))?;
-    let found = if name.contains('\0') { None } else { event_type::find(state, &name).await? };
+    let found = event_type::find(state, &name).await?;
     let found = found.ok_or_else(|| bad("`eventType` is not in the catalogue"))?;
     if draft.payload.as_ref().is_some_and(|payload| payload.len() > PAYLOAD_BYTES_MAX) {
         return Err(AppError::BadInput(format!("`payload` is longer than {PAYLOAD_BYTES_MAX} bytes")));

@@ -47,7 +47,7 @@ pub async fn send_test(
         let message = "is missing, and the subscription has only patterns";
         return Err(refused(ErrorCode::Blank, message, "eventType"));
     };
-    let found = if name.contains('\0') { None } else { event_type::find(state, &name).await? };
+    let found = event_type::find(state, &name).await?;
     let Some(found) = found else {
         return Err(refused(ErrorCode::UnknownEventType, "is not in the catalogue", "eventType"));
     };

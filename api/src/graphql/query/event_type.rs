@@ -4,7 +4,6 @@
 use async_graphql::{Context, Object, Result};
 
 use crate::app;
-use crate::app::event_type::Filter;
 use crate::graphql::context::CallContext as _;
 use crate::graphql::input::EventTypeWhere;
 use crate::graphql::object::EventType;
@@ -47,7 +46,9 @@ impl EventTypeQuery {
         >,
     ) -> Result<EventTypeConnection> {
         ctx.caller()?;
-        let select = Filter::from(filter.unwrap_or_default()).select()?;
+        let (filter, state) = (filter.unwrap_or_default().parse()?, ctx.app()?);
+        filter.refuse_too_broad(state).await?;
+        let select = filter.select(state.db.backend())?;
         let args = PageArgs { first, after, last, before, offset };
         Ok(Listing::new(select, args, Ordering { sort: (), descending: false })?.read(ctx).await?.into())
     }

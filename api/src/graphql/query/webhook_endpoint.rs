@@ -51,8 +51,10 @@ impl WebhookEndpointQuery {
     ) -> Result<WebhookEndpointConnection> {
         ctx.require(Scope::WebhookRead)?;
         let filter = filter.unwrap_or_default().parse()?;
-        let select = filter.select(ctx.app()?.db.backend(), ctx.workspace_id()?)?;
+        let (order, workspace) = (WebhookEndpointOrder::or_default(order_by), ctx.workspace_id()?);
+        filter.refuse_too_broad(ctx.app()?, workspace, order.sort).await?;
+        let select = filter.select(ctx.app()?.db.backend(), workspace)?;
         let args = PageArgs { first, after, last, before, offset };
-        Ok(Listing::new(select, args, WebhookEndpointOrder::or_default(order_by))?.read(ctx).await?.into())
+        Ok(Listing::new(select, args, order)?.read(ctx).await?.into())
     }
 }

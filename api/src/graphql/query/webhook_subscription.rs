@@ -51,8 +51,10 @@ impl WebhookSubscriptionQuery {
     ) -> Result<WebhookSubscriptionConnection> {
         ctx.require(Scope::WebhookRead)?;
         let filter = filter.unwrap_or_default().parse()?;
-        let select = filter.select(ctx.app()?, ctx.workspace_id()?)?;
+        let (order, workspace) = (WebhookSubscriptionOrder::or_default(order_by), ctx.workspace_id()?);
+        filter.refuse_too_broad(ctx.app()?, workspace, order.sort).await?;
+        let select = filter.select(ctx.app()?, workspace)?;
         let args = PageArgs { first, after, last, before, offset };
-        Ok(Listing::new(select, args, WebhookSubscriptionOrder::or_default(order_by))?.read(ctx).await?.into())
+        Ok(Listing::new(select, args, order)?.read(ctx).await?.into())
     }
 }

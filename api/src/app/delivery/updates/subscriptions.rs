@@ -41,7 +41,7 @@ impl Subject for Subscriptions {
             _ => None,
         });
         let all = Entity::find().filter(Column::WorkspaceId.eq(workspace));
-        standing::load(state, self.0.on(all, state, workspace), places).await
+        standing::load(state, self.0.on(all, state), places).await
     }
 
     fn is_wide(&self, entry: &Entry) -> bool {
