@@ -268,7 +268,7 @@ pub(in crate::app) async fn refuse_asking(
         .filter(Column::SubscriptionId.in_subquery(rows.select_only().column(subscription::Column::Id).into_query()))
         .filter(Column::CreatedAt.gt(now - SENT_WITHIN))
         .group_by(Column::SubscriptionId)
-        .having(Expr::cust("COUNT(*)").gte(SENT_MAX as i64))
+        .having(Expr::cust("COUNT(*)").gte(i64::try_from(SENT_MAX).unwrap_or(i64::MAX)))
         .into_tuple()
         .one(db)
         .await?;
