@@ -72,13 +72,12 @@ impl Parameters {
     /// Parses the document and finds the operation. Whether it fits the schema is for the execution to say.
     pub(super) fn operation(self, known: &Documents) -> Result<Operation, Refusal> {
         let query = self.query.ok_or_else(|| malformed("the parameter `query` is missing"))?;
-        let document = match known.get(&query) {
-            Some(document) => ExecutableDocument::clone(&document),
-            None => {
-                let document = parse(&query)?;
-                known.put(&query, &document);
-                document
-            }
+        let document = if let Some(document) = known.get(&query) {
+            ExecutableDocument::clone(&document)
+        } else {
+            let document = parse(&query)?;
+            known.put(&query, &document);
+            document
         };
         let selected = selected(&document.operations, self.operation_name.as_deref());
         let name = selected.and_then(|(name, _)| name).cloned();

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn put(documents: &Documents, text: &str) {
-        documents.put(text, &parse_query(text).unwrap());
+        documents.put(text, &parse_query(text).expect("it parses"));
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
             assert!(documents.get("{used}").is_some(), "after {number} others");
         }
         assert!(documents.get("{unused}").is_none());
-        let generations = documents.0.lock().unwrap();
+        let generations = documents.0.lock().expect("no test panics here");
         assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION_MAX);
     }
 
