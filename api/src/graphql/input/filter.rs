@@ -43,7 +43,7 @@ pub(crate) struct WebhookSubscriptionWhere {
     /// Subscribed to this channel by name, at most 128 characters.
     channel: Option<String>,
     /// Text in name, description or URL, 3 to 256 characters. Letters of every script are found in upper and lower case,
-    /// one by one: `ä` finds `Ä`, and `ß` does not find `SS`.
+    /// one by one; `ä` finds `Ä`, and `ß` does not find `SS`.
     search: Option<String>,
     /// Subscribed to an event type of this service, at most 128 characters.
     service: Option<String>,
@@ -91,7 +91,7 @@ pub(crate) struct WebhookEndpointWhere {
     /// One of these health summaries.
     health: Option<Vec<WebhookEndpointHealthStatus>>,
     /// Text in name, description or URL, 3 to 256 characters. Letters of every script are found in upper and lower case,
-    /// one by one: `ä` finds `Ä`, and `ß` does not find `SS`.
+    /// one by one; `ä` finds `Ä`, and `ß` does not find `SS`.
     search: Option<String>,
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct EventTypeWhere {
     #[graphql(default_with = "Some(false)")]
     archived: Option<bool>,
     /// Text in name or description, 3 to 256 characters. Letters of every script are found in upper and lower case, one
-    /// by one: `ä` finds `Ä`, and `ß` does not find `SS`.
+    /// by one; `ä` finds `Ä`, and `ß` does not find `SS`.
     search: Option<String>,
     /// Emitted by this service, at most 128 characters.
     service: Option<String>,
