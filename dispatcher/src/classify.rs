@@ -73,6 +73,22 @@ pub(crate) fn after_failure(
     next.unwrap_or(state)
 }
 
+/// The same after a probe of the circuit breaker, which uses up nothing of the policy: after `round_attempts` that
+/// counted, the delivery waits for the same step again.
+pub(crate) fn after_probe(
+    state: DeliveryState,
+    policy: &RetryPolicy,
+    round_attempts: u16,
+    jitter: f64,
+    hold: Option<Duration>,
+    now: Timestamp,
+) -> DeliveryState {
+    // What was never tried waits as after its first attempt; by a policy without retries, for its turn.
+    let delay = policy.delay_after(round_attempts.max(1), jitter, hold);
+    let delay = delay.unwrap_or_else(|| hold.unwrap_or_default().min(RETRY_AFTER_MAX));
+    state.retry_at(now + delay).unwrap_or(state)
+}
+
 #[cfg(test)]
 mod model;
 
@@ -120,5 +136,18 @@ mod tests {
         let retrying = after_failure(DeliveryState::Pending, &policy, 1, 0.5, None, NOW);
         assert_eq!(retrying, DeliveryState::Retrying { next_attempt_at: NOW + S(10) });
         assert_eq!(after_failure(retrying, &policy, 2, 0.5, None, NOW), DeliveryState::Exhausted { at: NOW });
+    }
+
+    #[test]
+    fn a_probe_uses_up_nothing_and_has_its_delivery_wait_for_the_same_step_again() {
+        let policy = RetryPolicy::Custom { delays_ms: vec![10_000, 20_000] };
+        let waits = |seconds| DeliveryState::Retrying { next_attempt_at: NOW + S(seconds) };
+        let probed = |state, attempts, hold| after_probe(state, &policy, attempts, 0.5, hold, NOW);
+        assert_eq!(probed(DeliveryState::Pending, 0, None), waits(10), "what was never tried");
+        assert_eq!(probed(waits(0), 1, None), waits(10));
+        assert_eq!(probed(waits(0), 2, None), waits(20), "the last step lasts for any number of probes");
+        assert_eq!(probed(waits(0), 2, Some(S(60))), waits(60));
+        let once = RetryPolicy::Standard { max_attempts: 1 };
+        assert_eq!(after_probe(DeliveryState::Pending, &once, 0, 0.5, None, NOW), waits(0));
     }
 }

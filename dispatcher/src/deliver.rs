@@ -185,12 +185,13 @@ fn report(settings: &Settings, job: Job, asking: Option<&Opened>, exchange: Exch
     let confirms = challenge.is_some() && verdict == Verdict::Delivered;
     let once = RetryPolicy::Standard { max_attempts: 1 };
     let policy = if job.event.test { &once } else { settings.retry_policy(job.subscription_id) };
-    let round_attempts = u16::try_from(job.round_attempts + 1).unwrap_or(u16::MAX);
+    let round_attempts = u16::try_from(job.round_attempts).unwrap_or(u16::MAX).saturating_add(u16::from(!job.is_probe));
     let (next, hold, error_code) = match verdict {
         // An open delivery is all that is ever sent, so the step is allowed.
         Verdict::Delivered => (job.state().succeed(now).unwrap_or(job.state()), None, None),
         Verdict::Retry { code, hold } => {
-            let next = classify::after_failure(job.state(), policy, round_attempts, jitter, hold, now);
+            let after = if job.is_probe { classify::after_probe } else { classify::after_failure };
+            let next = after(job.state(), policy, round_attempts, jitter, hold, now);
             (next, hold.map(|hold| EndpointHold::Until(now + hold)), Some(code))
         }
         Verdict::Gone => {

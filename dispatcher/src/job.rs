@@ -50,9 +50,14 @@ impl Job {
         match (self.attempt_count, self.round_attempts) {
             _ if self.is_probe => Trigger::Probe,
             (0, _) => Trigger::Initial,
-            (_, 0) => Trigger::Manual,
+            (_, 0) if self.round > 1 => Trigger::Manual,
             _ => Trigger::Retry,
         }
+    }
+
+    /// See [`delivery::is_begun`].
+    pub(crate) fn is_begun(&self) -> bool {
+        delivery::is_begun(self.status, self.round, self.round_attempts)
     }
 
     pub(crate) fn state(&self) -> DeliveryState {

@@ -42,6 +42,11 @@ pub(crate) enum EndpointHold {
 }
 
 impl Report {
+    /// Whether it uses up one of the attempts that the retry policy allows: a probe does not.
+    pub(crate) fn spends(&self) -> bool {
+        self.is_sent && !self.job.is_probe
+    }
+
     pub(crate) fn change(&self) -> DeliveryChange {
         DeliveryChange {
             delivery_id: self.job.delivery_id,

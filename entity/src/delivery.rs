@@ -3,8 +3,8 @@
 //! Due     `next_attempt_at` is null while a PENDING delivery waits for its turn in the line, and set while it waits
 //!         for a time: always in RETRYING. Final deliveries have none.
 //! Rounds  `attempt_count` counts all attempts; `round_attempts` those since the last manual retry, which started
-//!         round `round`. The retry policy counts within a round. A result of an earlier round is recorded as an
-//!         attempt but no longer decides the state.
+//!         round `round`, but for probes of the circuit breaker. The retry policy counts within a round. A result of an
+//!         earlier round is recorded as an attempt but no longer decides the state.
 //! Order   `seq` comes from a database sequence in publish order and orders the line of an endpoint.
 
 use sea_orm::entity::prelude::*;
@@ -49,7 +49,7 @@ pub struct Model {
     pub attempt_count: i32,
     /// 1, and one more after each manual retry.
     pub round: i32,
-    /// Attempts made in this round.
+    /// Attempts made in this round, without probes: what the retry policy has used up.
     pub round_attempts: i32,
     /// When the next attempt is due.
     pub next_attempt_at: Option<Timestamp>,
@@ -76,6 +76,19 @@ impl Entity {
     pub fn of(workspace: WorkspaceId) -> Select<Self> {
         Self::find().filter(Column::WorkspaceId.eq(workspace))
     }
+}
+
+impl Model {
+    /// See [`is_begun`].
+    pub fn is_begun(&self) -> bool {
+        is_begun(self.status, self.round, self.round_attempts)
+    }
+}
+
+/// Whether a delivery was tried and waits for its next attempt: nothing of a STRICT line passes it. What was only asked
+/// for by hand stands where it joined, also while it was but probed.
+pub fn is_begun(status: Status, round: i32, round_attempts: i32) -> bool {
+    status == Status::Retrying && (round_attempts > 0 || round == 1)
 }
 
 /// Where a delivery stands.

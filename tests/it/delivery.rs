@@ -8,6 +8,7 @@ mod encryption_key;
 mod expiry;
 mod failure;
 mod files;
+mod gone;
 mod health;
 mod held;
 mod isolation;

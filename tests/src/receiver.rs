@@ -95,6 +95,7 @@ impl Received {
 struct Shared {
     answers: Mutex<VecDeque<Answer>>,
     received: Mutex<Vec<Received>>,
+    taken: Mutex<Vec<Received>>,
     running: Mutex<(usize, usize)>,
     arrived: Notify,
     gate: Mutex<Option<Arc<Semaphore>>>,
@@ -160,6 +161,11 @@ impl Receiver {
         self.shared.received.lock().expect("no test panics here").clone()
     }
 
+    /// What it has answered with 2xx so far, in the order of its answers.
+    pub fn taken(&self) -> Vec<Received> {
+        self.shared.taken.lock().expect("no test panics here").clone()
+    }
+
     /// Most requests that ran at the same time.
     pub fn most_at_once(&self) -> usize {
         self.shared.running.lock().expect("no test panics here").1
@@ -199,7 +205,8 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: St
         running.0 += 1;
         running.1 = running.1.max(running.0);
     }
-    shared.received.lock().expect("no test panics here").push(Received { headers, body });
+    let request = Received { headers, body };
+    shared.received.lock().expect("no test panics here").push(request.clone());
     shared.arrived.notify_waiters();
     let gate = shared.gate.lock().expect("no test panics here").clone();
     if let Some(gate) = gate {
@@ -209,6 +216,9 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: St
     let answer = shared.answers.lock().expect("no test panics here").pop_front();
     let otherwise = shared.otherwise.lock().expect("no test panics here").unwrap_or(204);
     let answer = answer.unwrap_or_else(|| Answer::status(otherwise));
+    if (200..300).contains(&answer.status) {
+        shared.taken.lock().expect("no test panics here").push(request);
+    }
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         response = response.header(*name, value);

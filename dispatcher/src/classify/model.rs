@@ -19,6 +19,11 @@ enum Step {
         jitter: u8,
         asked_ms: Option<u64>,
     },
+    /// A probe of the circuit breaker ends in the same way.
+    Probe {
+        jitter: u8,
+        asked_ms: Option<u64>,
+    },
     Cancel,
     /// A person asks for it again, so many milliseconds later.
     Retry(u64),
@@ -51,10 +56,19 @@ impl Life {
 
     fn fail(&mut self, jitter: u8, asked_ms: Option<u64>) {
         self.attempts += 1;
-        let Some(delay) = self.delays_ms.get(self.attempts - 1) else {
-            self.state = State::Exhausted;
-            return;
-        };
+        match self.delays_ms.get(self.attempts - 1) {
+            Some(delay) => self.wait(*delay, jitter, asked_ms),
+            None => self.state = State::Exhausted,
+        }
+    }
+
+    /// No attempt is used up: the step before it comes again, and the first where there was none.
+    fn probe(&mut self, jitter: u8, asked_ms: Option<u64>) {
+        let delay = self.delays_ms.get(self.attempts.saturating_sub(1)).copied().unwrap_or(0);
+        self.wait(delay, jitter, asked_ms);
+    }
+
+    fn wait(&mut self, delay: u64, jitter: u8, asked_ms: Option<u64>) {
         // From 80 to 120 percent, as drawn; to the millisecond.
         let drawn = delay * (8_000 + 40 * u64::from(jitter)) / 10_000;
         let wait = drawn.max(asked_ms.unwrap_or(0).min(DAY_MS));
@@ -106,16 +120,21 @@ impl ReferenceStateMachine for Model {
         let asked = proptest::option::weighted(0.3, 0..2 * DAY_MS);
         let fail = (0..100_u8, asked).prop_map(|(jitter, asked_ms)| Step::Fail { jitter, asked_ms });
         let retry = (0..100_000_u64).prop_map(Step::Retry);
-        prop_oneof![20 => fail, 1 => Just(Step::Succeed), 1 => Just(Step::Cancel), 3 => retry].boxed()
+        let probe = fail.clone().prop_map(|fail| match fail {
+            Step::Fail { jitter, asked_ms } => Step::Probe { jitter, asked_ms },
+            other => other,
+        });
+        prop_oneof![20 => fail, 5 => probe, 1 => Just(Step::Succeed), 1 => Just(Step::Cancel), 3 => retry].boxed()
     }
 
     fn apply(mut life: Life, step: &Step) -> Life {
-        if let (State::Waits(_, due), Step::Succeed | Step::Fail { .. }) = (life.state, step) {
+        if let (State::Waits(_, due), Step::Succeed | Step::Fail { .. } | Step::Probe { .. }) = (life.state, step) {
             life.now = due;
         }
         match *step {
             Step::Succeed | Step::Cancel if life.is_open() => life.state = State::Ended,
             Step::Fail { jitter, asked_ms } if life.is_open() => life.fail(jitter, asked_ms),
+            Step::Probe { jitter, asked_ms } if life.is_open() => life.probe(jitter, asked_ms),
             Step::Retry(millis) if life.state != State::Fresh => {
                 life.now = later(life.now, millis);
                 (life.attempts, life.state) = (0, State::Waits(life.now, life.now));
@@ -150,7 +169,11 @@ impl StateMachineTest for Model {
                 let jitter = f64::from(jitter) / 100.0;
                 (after_failure(state, &life.policy, attempts + 1, jitter, asked, now), attempts + 1)
             }
-            Step::Fail { .. } => (state, attempts),
+            Step::Probe { jitter, asked_ms } if is_open => {
+                let asked = asked_ms.map(Duration::from_millis);
+                (after_probe(state, &life.policy, attempts, f64::from(jitter) / 100.0, asked, now), attempts)
+            }
+            Step::Fail { .. } | Step::Probe { .. } => (state, attempts),
         }
     }
 

@@ -9,8 +9,9 @@
 //!         (which suspends it). A test that fails counts as an attempt, but never opens the circuit. An answer without
 //!         the echo of a challenge is none: it is a subscription that is not confirmed, and the endpoint is there.
 //! Waits   30 s, then twice as long after each probe that failed, up to 10 minutes. Then whatever is due first goes out
-//!         as a probe, alone. It is an ordinary attempt of its delivery, and counts in its policy; what waits meanwhile
-//!         uses up nothing. One success, of a probe, a test or of what was still running, closes the circuit.
+//!         as a probe, alone. It is an attempt of its delivery, but uses up nothing of its policy, no more than what waits
+//!         meanwhile does: the delivery then waits for the same step again, so that the next probe is of another one. One
+//!         success, of a probe, a test or of what was still running, closes the circuit.
 //! Patience  an endpoint that has failed for longer than its workspace allows, without one success, is suspended. Then it
 //!         is probed every hour; a success ends the suspension. One that answered 410 is not probed: it said enough.
 

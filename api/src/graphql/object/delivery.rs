@@ -37,7 +37,7 @@ pub(crate) struct DeliveryHold {
 /// One event on its way to one endpoint.
 #[Object]
 impl Delivery {
-    /// Number of attempts made.
+    /// Number of attempts made, probes of the circuit breaker among them.
     async fn attempt_count(&self) -> i32 {
         self.0.attempt_count
     }
@@ -148,7 +148,8 @@ impl Delivery {
         self.0.last_attempt_at.map(Into::into)
     }
 
-    /// Attempts allowed by the retry policy, counted from the last manual retry; null once the subscription is gone.
+    /// Attempts allowed by the retry policy, counted from the last manual retry and without probes; null once the
+    /// subscription is gone.
     async fn max_attempts(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
         async {
             let Some(subscription) = self.load_subscription(ctx).await? else { return Ok(None) };

@@ -83,8 +83,9 @@ pub(crate) enum StrictExhaustion {
 }
 
 /// State of the circuit breaker of an endpoint. It opens when 5 different deliveries have failed one after the other: a
-/// single one is retried as its policy says. Then deliveries wait, and use up none of their attempts, for 30 seconds, and
-/// for longer after each probe that failed, up to 10 minutes (an hour while the endpoint is suspended).
+/// single one is retried as its policy says. Then deliveries wait for 30 seconds, and for longer after each probe that
+/// failed, up to 10 minutes (an hour while the endpoint is suspended). Neither waiting nor a probe uses up any of their
+/// attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "endpoint_health::Circuit")]
 pub(crate) enum CircuitState {
@@ -208,7 +209,8 @@ pub(crate) enum AttemptTrigger {
     Initial,
     /// Somebody asked for it.
     Manual,
-    /// The circuit breaker asked whether the endpoint is back. It counts as an attempt of its delivery.
+    /// The circuit breaker asked whether the endpoint is back. It counts in `attemptCount`, and uses up nothing of the
+    /// retry policy.
     Probe,
     /// The retry policy.
     Retry,

@@ -17,7 +17,7 @@ impl RetryPolicy {
         self.0.delays().into_iter().map(Duration::from).collect()
     }
 
-    /// Total number of attempts, including the first.
+    /// Total number of attempts, including the first and without probes of the circuit breaker.
     async fn max_attempts(&self) -> i32 {
         self.0.max_attempts().into()
     }

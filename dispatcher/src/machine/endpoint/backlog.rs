@@ -60,10 +60,9 @@ impl Backlog {
         if job.timed && !(is_retry && ordering == Ordering::Strict) {
             self.due.insert((job.ready_at, job.delivery_id), job);
         } else {
-            let is_begun = is_retry && job.round_attempts > 0;
             // No two deliveries have the same place. If they had, one is left to the rows: a job that is counted and cannot
             // be taken out would have its endpoint ask for grants for ever.
-            if let Some(former) = self.line.insert((!is_begun, job.seq), job) {
+            if let Some(former) = self.line.insert((!job.is_begun(), job.seq), job) {
                 self.ids.remove(&former.delivery_id);
                 self.bytes = self.bytes.saturating_sub(former.bytes());
             }

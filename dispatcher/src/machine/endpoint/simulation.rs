@@ -121,8 +121,7 @@ impl Life {
         assert!(job.ready_at <= self.now, "it was sent before its time");
         let others = || self.rows.values().filter(|row| row.open).map(|row| &row.job);
         let others = || others().filter(|other| other.delivery_id != job.delivery_id);
-        let is_begun = |job: &Job| job.status == Status::Retrying && job.round_attempts > 0;
-        assert!(!others().any(is_begun), "the one before is not final");
+        assert!(!others().any(Job::is_begun), "the one before is not final");
         if !job.timed {
             let in_line = |other: &&Job| !other.timed || other.status == Status::Retrying;
             assert!(others().filter(in_line).all(|other| job.seq < other.seq), "it left the order of the line");
@@ -162,7 +161,7 @@ impl Life {
             line.retain(|job| job.seq < again[limit - 1].seq);
         }
         if line.len() >= limit {
-            again.retain(|job| job.round_attempts > 0 || job.seq < line[limit - 1].seq);
+            again.retain(|job| job.is_begun() || job.seq < line[limit - 1].seq);
         }
         let jobs = [line, again, due].into_iter().flat_map(|front| front.into_iter().take(limit)).collect();
         (jobs, full)
@@ -198,8 +197,15 @@ impl Life {
             }
             (was_open, _) => {
                 row.open = true;
-                row.job =
-                    Job { status: Status::Retrying, timed: true, ready_at: now, round_attempts: 0, ..row.job.clone() };
+                let round = row.job.round + 1;
+                row.job = Job {
+                    status: Status::Retrying,
+                    timed: true,
+                    ready_at: now,
+                    round,
+                    round_attempts: 0,
+                    ..row.job.clone()
+                };
                 if !was_open {
                     row.job.seq = last;
                     self.next_seq += 1;
@@ -231,10 +237,12 @@ impl Life {
         }
         let (job, succeeded) = self.ended.remove(0);
         let ready_at = self.now + Duration::from_secs(self.chance.below(20));
+        let is_probe = self.chance.one_in(4);
         let row = self.rows.get_mut(&job.delivery_id).expect("rows are not deleted here");
         row.open = !succeeded;
         row.job.attempt_count += 1;
-        row.job.round_attempts += 1;
+        // A probe uses up nothing.
+        row.job.round_attempts += i32::from(!is_probe);
         row.job.status = Status::Retrying;
         row.job.timed = true;
         row.job.ready_at = ready_at;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use angarium_entity::attempt::Trigger;
 use angarium_entity::delivery::Status;
 use angarium_entity::json::StringList;
 use angarium_entity::{EndpointId, EventId, SubscriptionId, WorkspaceId, event};
@@ -12,7 +13,8 @@ use super::*;
 use crate::machine::breaker::Ended;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-pub(super) const PATIENCE: Patience = Patience { suspend_after: Duration::from_hours(120), suspended: false };
+pub(super) const PATIENCE: Patience =
+    Patience { suspend_after: Duration::from_hours(120), suspended: false };
 const STRICT: Rules = Rules { ordering: Ordering::Strict, ..FIFO };
 const FIFO: Rules =
     Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No, patience: PATIENCE };
@@ -389,7 +391,7 @@ fn a_strict_line_waits_for_its_head_to_be_final_and_its_end_durable() {
 #[test]
 fn what_stands_in_a_strict_line_again_keeps_its_place_and_what_is_scheduled_joins_when_due() {
     let mut world = World::new(STRICT);
-    let by_hand = Job { round_attempts: 0, seq: 4, ..retry(NOW) };
+    let by_hand = Job { round: 2, round_attempts: 0, seq: 4, ..retry(NOW) };
     let scheduled = Job { timed: true, ready_at: NOW + Duration::from_secs(1), ..job(2) };
     let later = Job { ready_at: NOW + Duration::from_secs(2), ..job(5) };
     let begun = Job { seq: 9, ..retry(NOW) };
@@ -397,6 +399,19 @@ fn what_stands_in_a_strict_line_again_keeps_its_place_and_what_is_scheduled_join
     world.now = NOW + Duration::from_secs(3);
     world.give(Input::Page { jobs: vec![job(3), later, by_hand, begun, scheduled], full: false });
     assert_eq!(world.run(), [9, 3, 4, 2, 5]);
+}
+
+#[test]
+fn a_head_of_a_strict_line_that_was_only_probed_is_begun() {
+    let probed = Job { round_attempts: 0, seq: 3, ..retry(NOW) };
+    let mut world = World::new(STRICT);
+    world.give(Input::Kicked);
+    // The other became visible late.
+    world.give(Input::Page { jobs: vec![job(2), probed.clone()], full: false });
+    assert_eq!(world.run(), [3, 2]);
+    let trigger = |job: &Job| Job { is_probe: false, ..job.clone() }.trigger();
+    assert_eq!(trigger(&probed), Trigger::Retry);
+    assert_eq!(trigger(&Job { round: 2, ..probed }), Trigger::Manual);
 }
 
 #[test]

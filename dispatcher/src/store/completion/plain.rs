@@ -98,7 +98,7 @@ pub(super) async fn commit(
     let text = format!(
         "WITH held AS (SELECT id FROM node WHERE id = {node} FOR KEY SHARE), \
          moved AS (UPDATE delivery AS d SET attempt_count = d.attempt_count + r.sent, \
-         round_attempts = d.round_attempts + r.sent, status = r.status, status_reason = r.reason, \
+         round_attempts = d.round_attempts + r.spent, status = r.status, status_reason = r.reason, \
          next_attempt_at = r.next_attempt_at, completed_at = r.ended_at, \
          last_attempt_at = CASE WHEN r.sent = 1 THEN r.started_at ELSE d.last_attempt_at END, \
          response_status_code = CASE WHEN r.sent = 1 THEN r.response_status_code ELSE d.response_status_code END, \

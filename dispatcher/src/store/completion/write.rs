@@ -45,6 +45,7 @@ pub(super) fn move_columns(reports: &[&Report]) -> Vec<Column> {
     vec![
         sql::int("expected", reports.iter().map(|report| report.job.attempt_count)),
         sql::int("sent", reports.iter().map(|report| i32::from(report.is_sent))),
+        sql::int("spent", reports.iter().map(|report| i32::from(report.spends()))),
         sql::int("round", reports.iter().map(|report| report.job.round)),
         sql::text("status", reports.iter().map(|report| report.next.status().name())),
         sql::text("reason", reports.iter().map(|report| report.reason.as_deref())),
@@ -105,7 +106,7 @@ pub(super) async fn apply(
     let text = format!(
         "UPDATE delivery AS d SET \
          attempt_count = d.attempt_count + r.sent, \
-         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + r.sent ELSE d.round_attempts END, \
+         round_attempts = CASE WHEN d.round = r.round THEN d.round_attempts + r.spent ELSE d.round_attempts END, \
          status = CASE WHEN {decides} THEN r.status ELSE d.status END, \
          status_reason = CASE WHEN {decides} THEN r.reason ELSE d.status_reason END, \
          next_attempt_at = CASE WHEN {decides} THEN r.next_attempt_at ELSE d.next_attempt_at END, \

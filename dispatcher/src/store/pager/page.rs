@@ -143,9 +143,9 @@ impl Fronts {
         let end = |front: &[Sized]| if front.len() >= limit { front.last().map(|(row, _)| row.seq) } else { None };
         let (line_end, again_end) = (end(&line), end(&again));
         line.retain(|(row, _)| again_end.is_none_or(|end| row.seq < end));
-        again.retain(|(row, _)| row.round_attempts > 0 || line_end.is_none_or(|end| row.seq < end));
+        again.retain(|(row, _)| row.is_begun() || line_end.is_none_or(|end| row.seq < end));
         line.append(&mut again);
-        line.sort_by_key(|(row, _)| (row.status == Status::Pending || row.round_attempts == 0, row.seq));
+        line.sort_by_key(|(row, _)| (!row.is_begun(), row.seq));
 
         let (mut line, mut due) = (line.into_iter().peekable(), due.into_iter().peekable());
         let (mut taken, mut bytes) = (Vec::new(), 0);

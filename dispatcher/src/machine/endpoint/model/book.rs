@@ -216,7 +216,7 @@ impl Book {
     fn next_in_strict_line(&self, idle: &[usize]) -> Option<usize> {
         let job = |row: &usize| &self.rows[*row].job;
         let is_again = |row: &usize| job(row).status == Status::Retrying;
-        let begun = idle.iter().copied().filter(|row| is_again(row) && job(row).round_attempts > 0);
+        let begun = idle.iter().copied().filter(|row| job(row).is_begun());
         if let Some(begun) = begun.min_by_key(|row| job(row).seq) {
             return Some(begun).filter(|row| job(row).ready_at <= self.now);
         }
