@@ -51,7 +51,7 @@ impl Default for Line {
             max_in_flight: 1,
             rate_limit: None,
             hold: Hold::No,
-            patience: Patience { suspend_after: Duration::from_hours(120), suspended: false },
+            patience: Patience { suspend_after: Duration::from_hours(120), suspended: false, gone: false },
         };
         machine.step(NOW, WINDOW, Input::Configured(rules));
         machine.step(NOW, WINDOW, Input::Page { jobs: Vec::new(), full: false });

@@ -82,7 +82,8 @@ impl Settings {
         };
         let max_in_flight = usize::try_from(row.max_in_flight).unwrap_or(1).max(1);
         let suspend_after = Duration::from_millis(u64::try_from(workspace.suspend_after_ms).unwrap_or(u64::MAX));
-        let patience = Patience { suspend_after, suspended };
+        let gone = row.status == Status::Suspended && !suspended;
+        let patience = Patience { suspend_after, suspended, gone };
         let rate_limit = row.rate_limit_per_second.and_then(|limit| usize::try_from(limit).ok());
         let forbidden = workspace.rules.compile()?.check_url(&row.url).err();
         let subscriptions = subscriptions

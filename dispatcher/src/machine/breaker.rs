@@ -13,7 +13,9 @@
 //!         meanwhile does: the delivery then waits for the same step again, so that the next probe is of another one. One
 //!         success, of a probe, a test or of what was still running, closes the circuit.
 //! Patience  an endpoint that has failed for longer than its workspace allows, without one success, is suspended. Then it
-//!         is probed every hour; a success ends the suspension. One that answered 410 is not probed: it said enough.
+//!         is probed every hour; a success ends the suspension.
+//! Gone    an endpoint that answered 410 is not probed: it said enough. Whatever else ends afterwards opens no circuit, until
+//!         a person starts it afresh. In the rows it is one that is suspended and has no time for a probe.
 
 use std::time::Duration;
 
@@ -58,6 +60,8 @@ pub(crate) struct Patience {
     pub(crate) suspend_after: Duration,
     /// It was longer, and the endpoint is suspended.
     pub(crate) suspended: bool,
+    /// It is suspended because it answered 410.
+    pub(crate) gone: bool,
 }
 
 /// What the end of an attempt means for its endpoint.
@@ -81,12 +85,14 @@ pub(crate) struct Breaker {
     noted: endpoint_health::Model,
     /// Different deliveries that failed since the last success.
     failed: Vec<DeliveryId>,
+    /// It has answered 410: the rules say so once that is durable.
+    gone: bool,
 }
 
 impl Breaker {
     /// Goes on from what the row says.
     pub(crate) fn new(health: endpoint_health::Model) -> Self {
-        Self { health, noted: health, failed: Vec::new() }
+        Self { health, noted: health, failed: Vec::new(), gone: false }
     }
 
     /// The row was read again. Only what a person did to it is news: all else was written from here.
@@ -111,13 +117,13 @@ impl Breaker {
         let before = self.health;
         let mut verdict = Verdict::default();
         if end.ended == Ended::Succeeded {
-            verdict.recovered = patience.suspended;
+            verdict.recovered = patience.suspended && !self.is_gone(patience);
             self.failed.clear();
             self.health.succeed(now);
         } else {
             self.health.fail(now);
             self.open(now, end, patience);
-            let is_too_long = end.ended != Ended::Gone && self.health.failing_for(now) >= patience.suspend_after;
+            let is_too_long = !self.is_gone(patience) && self.health.failing_for(now) >= patience.suspend_after;
             if is_too_long && !patience.suspended && !end.is_test {
                 self.health.probe_at = Some(now + WAIT_SUSPENDED);
                 verdict.failing_since = self.health.failing_since;
@@ -132,8 +138,18 @@ impl Breaker {
         verdict
     }
 
+    /// The 410 counted for nothing: its delivery was deleted before it was durable.
+    pub(crate) fn is_back(&mut self) {
+        self.gone = false;
+    }
+
+    fn is_gone(&self, patience: Patience) -> bool {
+        self.gone || patience.gone
+    }
+
     fn open(&mut self, now: Timestamp, end: End, patience: Patience) {
-        if end.ended == Ended::Gone {
+        self.gone |= end.ended == Ended::Gone;
+        if self.is_gone(patience) {
             self.failed.clear();
             (self.health.opened, self.health.probe_at) = (0, None);
         } else if end.is_probe && self.health.probe_at.is_some() {
@@ -180,7 +196,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const S: fn(u64) -> Duration = Duration::from_secs;
-    const PATIENCE: Patience = Patience { suspend_after: Duration::from_hours(120), suspended: false };
+    const PATIENCE: Patience = Patience { suspend_after: Duration::from_hours(120), suspended: false, gone: false };
 
     fn breaker() -> Breaker {
         Breaker::new(endpoint_health::Model::unknown(EndpointId::new(NOW), WorkspaceId::new(NOW)))
@@ -259,6 +275,26 @@ mod tests {
         opened(&mut breaker, NOW);
         breaker.judge(NOW + S(30), End { is_probe: true, ..end(Ended::Gone) }, PATIENCE);
         assert_eq!(breaker.probe_at(), None);
+    }
+
+    #[test]
+    fn who_is_gone_is_not_probed_either_when_what_was_still_running_fails() {
+        let mut breaker = breaker();
+        breaker.judge(NOW, end(Ended::Gone), PATIENCE);
+        let late = NOW + PATIENCE.suspend_after;
+        for _ in 0..2 * OPENS_AFTER {
+            let verdict = breaker.judge(late, end(Ended::Failed), PATIENCE);
+            assert_eq!((breaker.probe_at(), verdict.failing_since), (None, None));
+        }
+        // Another process knows it from the rows.
+        let mut other = Breaker::new(breaker.health);
+        for _ in 0..2 * OPENS_AFTER {
+            other.judge(late, end(Ended::Failed), Patience { gone: true, ..PATIENCE });
+            assert_eq!(other.probe_at(), None);
+        }
+        breaker.learn(endpoint_health::Model { generation: 1, failing_since: None, ..breaker.health });
+        opened(&mut breaker, late);
+        assert!(breaker.probe_at().is_some(), "a person has started it afresh");
     }
 
     #[test]

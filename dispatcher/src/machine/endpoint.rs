@@ -127,6 +127,9 @@ impl EndpointMachine {
                 self.unrecorded.insert(delivery, hold);
             }
             Input::Void(delivery) => {
+                if let Some(breaker) = &mut self.breaker {
+                    breaker.is_back();
+                }
                 self.unrecorded.entry(delivery).and_modify(|hold| *hold = None);
             }
             Input::Recorded { delivery, is_final } => {

@@ -18,6 +18,34 @@ async fn endpoint_where(app: &TestApp, id: &str, what: &str, is_so: impl Fn(&Val
 }
 
 on_both_databases! {
+    async fn an_endpoint_that_is_gone_is_not_probed_when_what_was_still_running_fails(mut app) {
+        let receiver = app.receiver().await.answer_statuses([410, 500, 500, 500, 500, 500, 500]);
+        receiver.hang();
+        let endpoint = json!({ "create": { "url": receiver.url(), "ordering": "NONE", "maxInFlight": 8 } });
+        let subscribed = builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.*"], "endpoint": endpoint })).await;
+        for n in 0..7 {
+            app.publish(json!(n)).await;
+        }
+        receiver.expect_requests(7).await;
+        receiver.let_go(1);
+        endpoint_where(&app, &subscribed.endpoint, "it is suspended", |it| it["status"] == "SUSPENDED").await;
+        receiver.let_go(6);
+        let ended = endpoint_where(&app, &subscribed.endpoint, "all have failed", |it| it["health"]["consecutiveFailures"] == 7).await;
+        assert_eq!(ended["health"]["circuit"], "CLOSED");
+        let witness = app.receiver().await;
+        builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.*"], "endpoint": { "url": witness.url() } })).await;
+        for requests in 1..=3 {
+            app.restart().await;
+            app.clock.advance(Duration::from_hours(100));
+            app.publish(json!("late")).await;
+            witness.expect_requests(requests).await;
+            app.deliveries_in("PENDING", requests).await;
+            endpoint_where(&app, &subscribed.endpoint, "it is still suspended", |it| it["status"] == "SUSPENDED").await;
+        }
+        assert_eq!(receiver.received().len(), 7, "whoever is gone gets no request");
+        app.end().await;
+    }
+
     async fn a_probe_is_an_attempt_that_uses_up_nothing_of_the_retry_policy(mut app) {
         let receiver = app.receiver().await;
         receiver.answer_from_now_on(500);

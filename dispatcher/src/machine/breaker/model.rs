@@ -42,6 +42,10 @@ struct Told {
     /// How often the circuit was opened since it was closed.
     opened: usize,
     suspended: bool,
+    /// It has answered 410.
+    gone: bool,
+    /// The rules know of that.
+    gone_in_rules: bool,
     generation: i32,
     /// Whether the last step suspended it, or ended that.
     suspends: bool,
@@ -67,11 +71,12 @@ impl Told {
         if ended == Ended::Succeeded {
             self.close();
             self.failing_since = None;
-            self.recovers = std::mem::take(&mut self.suspended);
+            self.recovers = !self.gone && std::mem::take(&mut self.suspended);
             return;
         }
         let since = *self.failing_since.get_or_insert(self.now);
-        if ended == Ended::Gone {
+        self.gone |= ended == Ended::Gone;
+        if self.gone {
             return self.close();
         }
         let wait = Duration::from_secs(WAITS[self.opened.min(WAITS.len() - 1)]);
@@ -104,6 +109,8 @@ impl ReferenceStateMachine for Model {
             probe_at: None,
             opened: 0,
             suspended: false,
+            gone: false,
+            gone_in_rules: false,
             generation: 0,
             suspends: false,
             recovers: false,
@@ -143,38 +150,43 @@ impl ReferenceStateMachine for Model {
                 told.close();
                 told.generation += 1;
                 (told.failing_since, told.suspended) = (None, false);
+                (told.gone, told.gone_in_rules) = (false, false);
             }
-            Step::Reread => {}
+            Step::Reread => told.gone_in_rules = told.gone,
         }
         told
     }
 }
 
 impl StateMachineTest for Model {
-    /// With what the rules said before the step.
-    type SystemUnderTest = (Breaker, bool);
+    /// With what the rules said before the step: whether it is suspended, and whether because it is gone.
+    type SystemUnderTest = (Breaker, bool, bool);
     type Reference = Self;
 
     fn init_test(_: &Told) -> Self::SystemUnderTest {
-        (Breaker::new(row(0)), false)
+        (Breaker::new(row(0)), false, false)
     }
 
-    fn apply((mut breaker, suspended): Self::SystemUnderTest, told: &Told, step: Step) -> Self::SystemUnderTest {
+    fn apply((mut breaker, suspended, gone): Self::SystemUnderTest, told: &Told, step: Step) -> Self::SystemUnderTest {
         match step {
             Step::Wait(_) => {}
             Step::End { delivery, ended, is_probe, is_test } => {
                 let end = End { delivery: DeliveryId(Uuid::from_u128(delivery)), ended, is_probe, is_test };
-                let patience = Patience { suspend_after: SUSPEND_AFTER, suspended };
+                let patience = Patience { suspend_after: SUSPEND_AFTER, suspended, gone };
                 let verdict = breaker.judge(told.now, end, patience);
                 assert_eq!(verdict.failing_since.is_some(), told.suspends, "whether it is to be suspended");
                 assert_eq!(verdict.recovered, told.recovers, "whether it is back");
             }
             Step::Afresh | Step::Reread => breaker.learn(row(told.generation)),
         }
-        (breaker, told.suspended)
+        // Who reads them in another process knows of nothing else.
+        if told.gone_in_rules && matches!(step, Step::Reread) {
+            breaker = Breaker::new(breaker.health);
+        }
+        (breaker, told.suspended, told.gone_in_rules)
     }
 
-    fn check_invariants((breaker, _): &Self::SystemUnderTest, told: &Told) {
+    fn check_invariants((breaker, ..): &Self::SystemUnderTest, told: &Told) {
         assert_eq!(breaker.probe_at(), told.probe_at, "when the next probe may start");
         assert_eq!(breaker.is_half_open(told.now), told.is_half_open(), "whether one is let through");
         assert_eq!(breaker.health.failing_since, told.failing_since, "since when it has been failing");

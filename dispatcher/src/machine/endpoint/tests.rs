@@ -14,7 +14,7 @@ use crate::machine::breaker::Ended;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 pub(super) const PATIENCE: Patience =
-    Patience { suspend_after: Duration::from_hours(120), suspended: false };
+    Patience { suspend_after: Duration::from_hours(120), suspended: false, gone: false };
 const STRICT: Rules = Rules { ordering: Ordering::Strict, ..FIFO };
 const FIFO: Rules =
     Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No, patience: PATIENCE };
