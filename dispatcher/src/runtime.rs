@@ -199,7 +199,7 @@ impl Dispatcher {
         };
         tasks.extend([
             supervise("the ingest committer", committer),
-            supervise("the pager", pager::run(db.clone(), clock.clone(), sealer, hubs.clone(), memory, asked)),
+            supervise("the pager", pager::run(canceler.clone(), clock.clone(), sealer, memory, asked)),
             supervise("the sweep", sweep.run()),
             supervise("the vigil over settings", watch_settings(db.clone(), hubs.clone(), ownership.clone())),
         ]);

@@ -17,6 +17,7 @@ mod order;
 mod proxy;
 mod recovery;
 mod replay;
+mod retention;
 mod retry;
 mod secrets;
 mod sending;

@@ -16,12 +16,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use self::page::Wanted;
+use super::cancel::Canceler;
 use super::database::is_connection_lost;
 use super::sql;
 use crate::actor::hub::PageRead;
 use crate::actor::{Hubs, JobMemory};
 use crate::settings::Settings;
 
+mod orphan;
 mod page;
 
 /// Questions that are taken together.
@@ -45,15 +47,15 @@ pub(crate) enum Ask {
 
 /// Answers until every actor is gone.
 pub(crate) async fn run(
-    db: Database,
+    canceler: Canceler,
     clock: SharedClock,
     sealer: Sealer,
-    hubs: Hubs,
     memory: JobMemory,
     mut asks: mpsc::UnboundedReceiver<Ask>,
 ) {
     let reads = Arc::new(Semaphore::new(CONCURRENT_READS));
-    let pager = Arc::new(Pager { db, clock, sealer, hubs, memory, reads });
+    let (db, hubs) = (canceler.db.clone(), canceler.hubs.clone());
+    let pager = Arc::new(Pager { db, clock, sealer, hubs, canceler, memory, reads });
     // Ends with this future, and takes the answers that nobody needs any more along.
     let mut answers = JoinSet::new();
     let (settings, settings_asked) = mpsc::unbounded_channel();
@@ -83,6 +85,7 @@ struct Pager {
     clock: SharedClock,
     sealer: Sealer,
     hubs: Hubs,
+    canceler: Canceler,
     memory: JobMemory,
     reads: Arc<Semaphore>,
 }
@@ -192,7 +195,13 @@ impl Pager {
     async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) -> Result<PageRead, DbErr> {
         // At a start every endpoint asks at once, before the jobs of any are in memory.
         let bytes_max = if self.memory.is_full() { 0 } else { PAGE_BYTES_MAX };
-        page::read(self.db.planned(), Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now()).await
+        let (wanted, now) = (Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now());
+        let (page, orphans) = page::read(self.db.planned(), wanted, now).await?;
+        if !orphans.is_empty() && orphan::fail(&self.canceler, &orphans, now).await? > 0 {
+            // What they hid is read at once.
+            return Ok(PageRead { jobs: Vec::new(), full: true, ..page });
+        }
+        Ok(page)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Deletes events that are older than their workspace keeps them (`retention`), with their deliveries and attempts.
 //!
-//! Open    an event stays for as long as one of its deliveries is open, however old it is.
+//! Open    an event stays for as long as one of its deliveries is open, however old it is. Who sends it again holds its row
+//!         (`replay/send.rs`), and so does who deletes it: first the rows are taken, those left out that somebody holds, and
+//!         only a statement behind that looks for deliveries, which sees what was committed until then.
 //! Steps   each is a transaction of its own, with a pause behind it: what is old can wait.
 //! Silence streams are not told: nothing that anybody follows has changed.
 
@@ -11,7 +13,7 @@ use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::Status;
 use angarium_entity::{Database, DeliveryId, EventId, Timestamp, WorkspaceId, attempt, delivery, event};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{LockType, Query};
+use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{Condition, ConnectionTrait, DbErr, QueryOrder, QuerySelect, Statement};
 
 /// Pause between two sweeps.
@@ -121,17 +123,23 @@ async fn delete_deliveries(db: &Database, events: &[EventId]) -> Result<u64, DbE
     Ok(done.len() as u64)
 }
 
-/// These events, but for those that somebody has sent again meanwhile.
+/// These events, but for those that somebody has sent again meanwhile, or is about to.
 async fn delete_events(db: &Database, events: &[EventId]) -> Result<(), DbErr> {
-    let deliveries = Query::select()
-        .column(delivery::Column::EventId)
-        .from(delivery::Entity)
-        .and_where(delivery::Column::EventId.is_in(events.iter().copied()))
-        .take();
-    event::Entity::delete_many()
+    let transaction = db.begin().await?;
+    let taken = event::Entity::find()
+        .select_only()
+        .column(event::Column::Id)
         .filter(event::Column::Id.is_in(events.iter().copied()))
-        .filter(event::Column::Id.not_in_subquery(deliveries))
-        .exec(db.write())
-        .await
-        .map(drop)
+        .order_by_asc(event::Column::Id)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    let taken: Vec<EventId> = taken.into_tuple().all(&transaction).await?;
+    let sent = delivery::Entity::find()
+        .select_only()
+        .column(delivery::Column::EventId)
+        .distinct()
+        .filter(delivery::Column::EventId.is_in(taken.iter().copied()));
+    let sent: HashSet<EventId> = sent.into_tuple().all(&transaction).await?.into_iter().collect();
+    let done = taken.into_iter().filter(|id| !sent.contains(id));
+    event::Entity::delete_many().filter(event::Column::Id.is_in(done)).exec(&transaction).await?;
+    transaction.commit().await
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use angarium_entity::delivery::{self, Status};
-use angarium_entity::{EndpointId, Timestamp, event};
+use angarium_entity::{DeliveryId, EndpointId, Timestamp, event};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
 
 use crate::actor::hub::PageRead;
@@ -29,7 +29,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
     FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
     WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-    JOIN event ON event.id = page.event_id",
+    LEFT JOIN event ON event.id = page.event_id",
     )
 });
 
@@ -56,7 +56,7 @@ static STRICT_PAGE: LazyLock<String> = LazyLock::new(|| {
     FROM subscription_revision AS known JOIN subscription AS owner ON owner.id = known.subscription_id \
     WHERE known.endpoint_id = $2 AND (NOT owner.enabled OR (owner.confirmation <> 'NONE' AND owner.confirmed_at IS NULL)))) \
     ORDER BY next_attempt_at LIMIT $4) AS due) AS page \
-    JOIN event ON event.id = page.event_id",
+    LEFT JOIN event ON event.id = page.event_id",
     )
 });
 
@@ -82,7 +82,12 @@ pub(super) struct Wanted {
     pub(super) bytes_max: i64,
 }
 
-pub(super) async fn read(db: &impl ConnectionTrait, wanted: Wanted, now: Timestamp) -> Result<PageRead, DbErr> {
+/// Reads it, and tells which deliveries of it have lost their event.
+pub(super) async fn read(
+    db: &impl ConnectionTrait,
+    wanted: Wanted,
+    now: Timestamp,
+) -> Result<(PageRead, Vec<DeliveryId>), DbErr> {
     let Wanted { endpoint, shard, limit, strict, bytes_max } = wanted;
     let query = |text: &str, values: Vec<sea_orm::Value>| {
         Statement::from_sql_and_values(db.get_database_backend(), text, values)
@@ -95,10 +100,13 @@ pub(super) async fn read(db: &impl ConnectionTrait, wanted: Wanted, now: Timesta
         None => None,
     };
 
-    let mut sized: Vec<Sized> = Vec::with_capacity(found.len());
+    let (mut sized, mut orphans): (Vec<Sized>, Vec<DeliveryId>) = (Vec::with_capacity(found.len()), Vec::new());
     for row in &found {
-        let bytes = row.try_get::<i32>("", "payload_bytes")?;
-        sized.push((delivery::Model::from_query_result(row, "")?, i64::from(bytes)));
+        let delivery = delivery::Model::from_query_result(row, "")?;
+        match row.try_get::<Option<i32>>("", "payload_bytes")? {
+            Some(bytes) => sized.push((delivery, i64::from(bytes))),
+            None => orphans.push(delivery.id),
+        }
     }
     let (rows, full) = Fronts::new(sized, strict).take(limit, bytes_max);
 
@@ -108,7 +116,7 @@ pub(super) async fn read(db: &impl ConnectionTrait, wanted: Wanted, now: Timesta
     let events = sql::find_by_uuids::<event::Entity>(db, event::Column::Id, events).await?;
     let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
     let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
-    Ok(PageRead { endpoint, jobs, full, next_due })
+    Ok((PageRead { endpoint, jobs, full, next_due }, orphans))
 }
 
 /// A row and the bytes of its payload.
