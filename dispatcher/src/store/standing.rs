@@ -1,16 +1,21 @@
 //! Where an endpoint stands: the one place where the dispatcher changes the status of an endpoint, in the transaction of
 //! the result that made it do so: suspended and recovered, and paused by the end of a STRICT head. Its health is written
 //! here too. What anybody can see of it goes into the change log with that result.
+//!
+//! Silence  no event of Angarium's own tells of it when it came of the delivery of one and nothing else waits there: an
+//!          endpoint that is told of its suspension and its recovery would go on for ever to fail at the one and to take
+//!          the other.
 
 use std::collections::{BTreeMap, HashMap};
 
 use angarium_entity::change_log::{Change, EndpointChange};
 use angarium_entity::endpoint::{self, Status};
 use angarium_entity::event_type::reserved::Notice;
-use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, endpoint_health};
+use angarium_entity::event_type::{RESERVED_PREFIX, is_reserved};
+use angarium_entity::{DeliveryId, EndpointId, Timestamp, WorkspaceId, delivery, endpoint_health};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr, QuerySelect as _};
 
 use super::completion::Applied;
 use super::sql;
@@ -57,18 +62,40 @@ pub(super) async fn apply(
         };
         if changed {
             tell(EndpointChange::of_status(endpoint));
-            let moved = endpoint::Entity::find_by_id(endpoint).one(db).await?;
-            notices.extend(moved.and_then(|row| match row.status {
-                Status::Suspended => Some(Notice::endpoint_suspended(&row, now)),
-                Status::Active => Some(Notice::endpoint_recovered(&row, now)),
-                Status::Paused => None,
-            }));
+            let Some(row) = endpoint::Entity::find_by_id(endpoint).one(db).await? else { continue };
+            let concerns_others = !is_reserved(&report.job.event.event_type) || holds_others(db, &row).await?;
+            notices.extend(match row.status {
+                Status::Suspended if concerns_others => Some(Notice::endpoint_suspended(&row, now)),
+                Status::Active if concerns_others => Some(Notice::endpoint_recovered(&row, now)),
+                _ => None,
+            });
         } else if report.verdict.is_news {
             tell(EndpointChange::of(endpoint));
         }
     }
     write_health(db, counted).await?;
     Ok(reload)
+}
+
+/// Whether deliveries wait at an endpoint that are of nobody's own types.
+async fn holds_others(db: &impl ConnectionTrait, endpoint: &endpoint::Model) -> Result<bool, DbErr> {
+    use delivery::Column;
+    let others = || {
+        let of_endpoint = delivery::Entity::find().filter(Column::EndpointId.eq(endpoint.id));
+        of_endpoint.select_only().column(Column::Id).filter(Column::EventType.not_like(format!("{RESERVED_PREFIX}%")))
+    };
+    // The two kinds of what is open, each by its index.
+    let in_line = others()
+        .filter(Column::Shard.eq(endpoint.shard))
+        .filter(Column::Status.eq(delivery::Status::Pending))
+        .filter(Column::NextAttemptAt.is_null());
+    let due = others().filter(Column::NextAttemptAt.is_not_null());
+    for open in [in_line, due] {
+        if open.limit(1).into_tuple::<DeliveryId>().one(db).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Moves an endpoint that is `from`: what its owner decided meanwhile stays. Answers whether it was.

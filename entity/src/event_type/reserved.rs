@@ -1,7 +1,8 @@
 //! The types of events that Angarium itself publishes, and what they say.
 //!
 //! Each is written in the transaction of the change it tells of, into the workspace concerned. None is ever raised
-//! about the delivery of one, so that no event of Angarium's leads to another.
+//! about the delivery of one, nor of what only such deliveries did to their endpoint, so that no event of Angarium's leads
+//! to another.
 
 use serde_json::{Value, json};
 

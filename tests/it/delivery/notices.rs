@@ -100,6 +100,45 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn an_endpoint_that_only_hears_of_endpoints_and_fails_at_it_is_told_nothing_of_itself(app) {
+        let (gone, monitor) = (app.receiver().await.answer_statuses([410]), app.receiver().await);
+        let update = "mutation($id: ID!) { workspaceUpdate(id: $id, input: { suspendAfter: \"PT1H\" }) { userErrors { code } } }";
+        app.admin.data(update, json!({ "id": app.workspace })).await;
+        let input = json!({ "eventTypes": ["angarium.endpoint.*"], "retryPolicy": { "delays": vec!["PT31M"; 40] }, "endpoint": { "url": monitor.url() } });
+        let hears = builder::subscribe(&app.api, input).await;
+        let subscribed = subscribe(&app, gone.url(), &["invoice.*"]).await;
+        app.publish(json!(1)).await;
+        monitor.expect_requests(1).await;
+        monitor.answer_from_now_on(500);
+        app.api.data(RESUME, json!({ "id": subscribed.endpoint })).await;
+        monitor.expect_requests(2).await;
+        let status = async |wanted: &str| {
+            let query = "query($id: ID!) { webhookEndpoint(id: $id) { status } }";
+            eventually(&format!("it is {wanted}"), async || {
+                app.clock.advance(Duration::from_mins(5));
+                let data = app.api.data(query, json!({ "id": hears.endpoint })).await;
+                (data["webhookEndpoint"]["status"] == wanted).then_some(())
+            })
+            .await;
+        };
+        status("SUSPENDED").await;
+        assert_eq!(count::<event::Entity>(&app).await, 3, "what was published, and of the other endpoint");
+        monitor.answer_from_now_on(204);
+        status("ACTIVE").await;
+        app.deliveries_in("SUCCEEDED", 3).await;
+        assert_eq!(count::<event::Entity>(&app).await, 3);
+        // What others wait for is told, also when it came of such a delivery.
+        monitor.answer_from_now_on(500);
+        let also = json!({ "eventTypes": ["invoice.*"], "endpoint": { "id": hears.endpoint }, "retryPolicy": { "delays": vec!["PT31M"; 40] } });
+        builder::subscribe(&app.api, also).await;
+        let witness = app.receiver().await;
+        builder::subscribe(&app.api, json!({ "eventTypes": ["angarium.endpoint.*"], "endpoint": { "url": witness.url() } })).await;
+        app.publish(json!(2)).await;
+        status("SUSPENDED").await;
+        assert_eq!(types(&witness.expect_requests(1).await), ["angarium.endpoint.suspended"]);
+        app.end().await;
+    }
+
     async fn the_own_types_are_in_the_catalogue_and_only_the_server_publishes_and_changes_them(app) {
         let list = "{ eventTypes(first: 100) { nodes { name service description samplePayload archivedAt } } }";
         let data = app.admin.data(list, json!({})).await;
