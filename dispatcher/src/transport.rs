@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use angarium_entity::attempt::ErrorCode;
 use angarium_entity::endpoint::RequestHeader;
+use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::Response;
 use url::Url;
 
 pub(crate) mod address_guard;
@@ -28,7 +30,7 @@ pub use plan::ClientError;
 
 use explain::{SendError, explain, find, forbidden_address, timed_out};
 use plan::Plan;
-use pool::Pool;
+use pool::{Pool, was_closed};
 
 /// Longest wait for a connection, name look-up and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,17 +71,19 @@ impl Transport {
     /// Sends `request` and reads the answer, all within its timeout. A response counts from its status on: a body that
     /// breaks, drips past the deadline or has no end is cut, and no reason to send again.
     ///
-    /// A reused connection that its other end had already closed is told apart from a receiver that failed: the
-    /// request is sent once more, on a new connection, as the same attempt.
+    /// A connection that had answered before, and that its other end had already closed, is told apart from a receiver that
+    /// failed: the request is sent once more, as the same attempt. What breaks on a new connection is the receiver's doing.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, Failure> {
         // A literal address never reaches the resolver, so it is checked here, before every attempt.
         self.plan.resolver.guard().check_url(&request.url).map_err(|forbidden| forbidden_address(&forbidden))?;
-        let started = Instant::now();
+        let (started, host) = (Instant::now(), request.url.authority());
+        let is_used_again = |error: &SendError| error.local_end().is_some_and(|end| self.pool.was_used(host, end));
         let deadline = tokio::time::Instant::now() + request.timeout;
-        let host = request.url.authority();
         let exchange = async {
             match self.pool.sender().exchange(request).await {
-                Err(error) if is_broken_connection(&error) && self.pool.was_stale(host, started) => {
+                Err(error)
+                    if is_broken_connection(&error) && was_closed(started.elapsed()) && is_used_again(&error) =>
+                {
                     self.pool.sender().exchange(request).await
                 }
                 answered => answered,
@@ -90,10 +94,14 @@ impl Transport {
             Err(_) => return Err(timed_out(request.timeout)),
         };
         // The status has come, and with it the receiver's word: what happens to the body no longer changes it.
-        let closes = response.headers().get("connection").is_some_and(|value| value.as_bytes() == b"close");
+        let end = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
+        let closes = closes(&response);
         let (answer, complete) = answer::read(response, deadline, &request.headers).await;
-        if complete && !closes {
-            self.pool.kept(host);
+        if complete
+            && !closes
+            && let Some(end) = end
+        {
+            self.pool.kept(host, end);
         }
         Ok(answer)
     }
@@ -105,6 +113,14 @@ impl Transport {
         }
         failure
     }
+}
+
+/// Whether no further request follows on the connection of this answer.
+fn closes(response: &Response) -> bool {
+    let options = response.headers().get_all("connection").into_iter().filter_map(|value| value.to_str().ok());
+    let mut options = options.flat_map(|value| value.split(','));
+    let mut says = |option: &str| options.any(|said| said.trim().eq_ignore_ascii_case(option));
+    if response.version() == http::Version::HTTP_10 { !says("keep-alive") } else { says("close") }
 }
 
 fn is_broken_connection(error: &SendError) -> bool {

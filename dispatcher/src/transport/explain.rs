@@ -2,9 +2,11 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use angarium_entity::attempt::ErrorCode;
+use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::CertificateError;
 
 use super::address_guard::ForbiddenAddress;
@@ -32,6 +34,18 @@ impl SendError {
             Self::Proxied(error) => error.is_connect(),
             Self::Request(_) => false,
         }
+    }
+
+    /// Our end of the connection that failed; none where there was none yet.
+    pub(super) fn local_end(&self) -> Option<SocketAddr> {
+        let failed = match self {
+            Self::Direct(_) => find::<hyper_util::client::legacy::Error>(self)?,
+            Self::Proxied(error) => error,
+            Self::Request(_) => return None,
+        };
+        let mut said = http::Extensions::new();
+        failed.connect_info()?.get_extras(&mut said);
+        said.get::<HttpInfo>().map(HttpInfo::local_addr)
     }
 
     pub(super) fn is_timeout(&self) -> bool {

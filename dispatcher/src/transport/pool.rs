@@ -5,7 +5,8 @@
 //! new client takes over: the old one closes what is unused, and what runs comes to its end.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy;
@@ -23,6 +24,8 @@ use crate::config::IDLE_PER_HOST;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A connection that breaks this soon after a request was written on it had been closed while it lay in the pool.
 const STALE_CONNECTION_WITHIN: Duration = Duration::from_secs(1);
+/// Connections of one host that are remembered: more can be in use, and what breaks on one of these counts as a failure.
+const CONNECTIONS_MAX: usize = 64;
 
 /// What sends. Clones share their connections.
 #[expect(clippy::large_enum_variant, reason = "one of them for each thread")]
@@ -38,8 +41,35 @@ pub(super) enum Sender {
 pub(super) struct Pool {
     plan: Plan,
     sender: RefCell<Sender>,
-    /// When each host last answered on a connection that can be used again.
-    answered: RefCell<HashMap<String, Instant>>,
+    /// The hosts that have answered on a connection that can be used again.
+    answered: RefCell<HashMap<String, Answered>>,
+}
+
+#[derive(Debug)]
+struct Answered {
+    /// When it last did.
+    at: Instant,
+    /// Our ends of these connections, the latest last.
+    ends: VecDeque<SocketAddr>,
+}
+
+impl Answered {
+    fn note(&mut self, end: SocketAddr, now: Instant) {
+        self.at = now;
+        if self.ends.back() == Some(&end) {
+            return;
+        }
+        self.ends.retain(|known| *known != end);
+        if self.ends.len() >= CONNECTIONS_MAX {
+            self.ends.pop_front();
+        }
+        self.ends.push_back(end);
+    }
+}
+
+/// Whether a connection on which a request broke so soon may have been closed before.
+pub(super) fn was_closed(elapsed: Duration) -> bool {
+    elapsed < STALE_CONNECTION_WITHIN
 }
 
 impl Pool {
@@ -52,30 +82,32 @@ impl Pool {
         self.sender.borrow().clone()
     }
 
-    /// Whether a request to `host`, started then, that broke just now may have met a connection that was already closed.
-    pub(super) fn was_stale(&self, host: &str, started: Instant) -> bool {
-        let pooled = |at: &Instant| started.saturating_duration_since(*at) < IDLE_TIMEOUT + STALE_CONNECTION_WITHIN;
-        started.elapsed() < STALE_CONNECTION_WITHIN && self.answered.borrow().get(host).is_some_and(pooled)
+    /// Whether `host` has answered before on the connection with this end of ours. It is broken, and forgotten.
+    pub(super) fn was_used(&self, host: &str, end: SocketAddr) -> bool {
+        let mut answered = self.answered.borrow_mut();
+        let Some(known) = answered.get_mut(host) else { return false };
+        let place = known.ends.iter().position(|known| *known == end);
+        place.and_then(|place| known.ends.remove(place)).is_some()
     }
 
-    /// A request to `host` has been answered, and its connection can be used again.
-    pub(super) fn kept(&self, host: &str) {
+    /// A request to `host` has been answered, and its connection, with this end of ours, can be used again.
+    pub(super) fn kept(&self, host: &str, end: SocketAddr) {
         let now = Instant::now();
         let mut answered = self.answered.borrow_mut();
-        if let Some(at) = answered.get_mut(host) {
-            *at = now;
+        if let Some(known) = answered.get_mut(host) {
+            known.note(end, now);
             return;
         }
         let hosts_max = self.plan.idle_hosts_max;
         if answered.len() >= hosts_max {
-            answered.retain(|_, at| now.saturating_duration_since(*at) < IDLE_TIMEOUT);
+            answered.retain(|_, known| now.saturating_duration_since(known.at) < IDLE_TIMEOUT);
             // Half of the room, so that this is not asked again at the next host.
             if answered.len() > hosts_max / 2 {
                 self.renew();
                 answered.clear();
             }
         }
-        answered.insert(host.to_owned(), now);
+        answered.insert(host.to_owned(), Answered { at: now, ends: VecDeque::from([end]) });
     }
 
     /// Closes what is unused: somebody else needs the files.

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -136,14 +136,17 @@ impl Tunnels {
         };
         let connecting = self.connect(&addresses, port);
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ProxyError::Slow)??;
+        let mut known = http::Extensions::new();
+        stream.connected().get_extras(&mut known);
+        let info = known.remove::<HttpInfo>();
         if !is_tls {
-            return Ok(Tunnel(TokioIo::new(Box::new(stream))));
+            return Ok(Tunnel { stream: TokioIo::new(Box::new(stream)), info });
         }
         let name = ServerName::try_from(host)?;
         let shaking_hands = self.tls.connect(name, stream);
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, shaking_hands).await;
         let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Tunnel(TokioIo::new(Box::new(stream))))
+        Ok(Tunnel { stream: TokioIo::new(Box::new(stream)), info })
     }
 
     /// A tunnel to the first address that the proxy connects to.
@@ -222,31 +225,39 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection to an endpoint.
-pub(super) struct Tunnel(TokioIo<Box<dyn Stream>>);
+pub(super) struct Tunnel {
+    stream: TokioIo<Box<dyn Stream>>,
+    /// What is known of the connection to the proxy: it tells tunnels apart.
+    info: Option<HttpInfo>,
+}
 
 impl Connection for Tunnel {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new();
+        match &self.info {
+            Some(info) => connected.extra(info.clone()),
+            None => connected,
+        }
     }
 }
 
 impl Read for Tunnel {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl Write for Tunnel {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
