@@ -66,11 +66,12 @@ pub mod signature;
 mod store;
 pub mod trace;
 mod transport;
+mod trial;
 
 pub use actor::hub::HubReport;
 pub use config::Config;
 pub use handle::{DispatcherHandle, NodeReport, RetryError};
-pub use link::{RedisCheck, RedisUrl, RedisUrlError, check as check_redis};
+pub use link::{RedisCheck, RedisUrl, RedisUrlError};
 pub use metrics::Metrics;
 pub use publish::{NewEvent, NewTest, PublishError, Published};
 pub use replay::{
@@ -85,4 +86,6 @@ pub use store::notice::Raised;
 pub use trace::{Span, Tracer};
 pub use transport::ClientError;
 pub use transport::address_guard::{AddressGuard, ForbiddenAddress};
-pub use transport::proxy::{Proxy, ProxyUrlError};
+pub use transport::name_server::{NameServerError, check_name_server};
+pub use transport::proxy::{NOWHERE, Proxy, ProxyError, ProxyUrlError};
+pub use trial::{RedisCheckError, check_redis};

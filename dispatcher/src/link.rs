@@ -25,7 +25,8 @@ use uuid::Uuid;
 mod check;
 mod url;
 
-pub use check::{RedisCheck, check};
+pub use check::RedisCheck;
+pub(crate) use check::check;
 use url::Kind;
 pub use url::{RedisUrl, RedisUrlError};
 

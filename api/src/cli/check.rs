@@ -4,9 +4,10 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use angarium_entity::Database;
+use angarium_dispatcher::NOWHERE;
 use angarium_entity::database::sqlite_path;
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use angarium_entity::{Database, installation};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, EntityTrait as _, Statement};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -81,6 +82,7 @@ pub(super) async fn run(variables: Variables, json: bool) -> Result<(), Box<dyn 
     let config = Config::of(variables)?;
     let mut report = Report { json, all: Vec::new() };
     report.note("configuration", Ok("complete".to_owned()));
+    let mut installation = None;
     match sqlite_path(&config.database.url) {
         // Opening would make it.
         Some(path) if !path.exists() => report.note("database", will_be_made(&path)),
@@ -88,24 +90,33 @@ pub(super) async fn run(variables: Variables, json: bool) -> Result<(), Box<dyn 
             Ok(db) => {
                 report.note("database", Ok("reached".to_owned()));
                 check_database(&db, &config, &mut report).await;
+                // Where there is none yet, Redis is tried below another name.
+                installation = installation::Entity::find().one(db.read()).await.ok().flatten().map(|row| row.key);
                 db.close().await;
             }
             Err(error) => report.note("database", Err(error)),
         },
     }
     if let Some(url) = &config.dispatcher.redis {
-        let found = timed(async { Ok(angarium_dispatcher::check_redis(url).await?) }).await;
+        let found = timed(async { Ok(angarium_dispatcher::check_redis(url, installation).await?) }).await;
         report.note(
             "redis",
             found.map(|found| {
-                let version = format!("reached, version {}", found.version.as_deref().unwrap_or("unknown"));
+                let version = found.version.as_deref().unwrap_or("unknown");
+                let version = format!("reached, version {version}, and it does all that is asked of it");
                 [vec![version], found.warnings].concat().join("; ")
             }),
         );
     }
     if let Some(proxy) = &config.dispatcher.proxy {
-        let reached = timed(async { Ok(proxy.reach().await?) }).await;
-        report.note("proxy", reached.map(|()| "reached".to_owned()));
+        let tried = timed(async { Ok(proxy.try_out().await?) }).await;
+        let said = |status: Option<u16>| status.map_or("no answer yet".to_owned(), |status| format!("status {status}"));
+        let told = |status| format!("reached; to a CONNECT to {NOWHERE}, where nobody is, it gave {}", said(status));
+        report.note("proxy", tried.map(told));
+    }
+    for server in &config.dispatcher.name_servers {
+        let asked = timed(async { Ok(angarium_dispatcher::check_name_server(*server).await?) }).await;
+        report.note("name server", asked.map(|()| format!("{server} answers")));
     }
     if let Some(collector) = &config.traces.collector {
         let reached = timed(async { Ok(collector.reach().await?) }).await;

@@ -18,11 +18,11 @@ pub struct RedisCheck {
 /// Oldest version that knows all that is used.
 const VERSION_MIN: (u32, u32) = (7, 0);
 
-/// Connects and looks whether it will do.
+/// Connects and looks whether it will do, as far as it tells by itself.
 ///
 /// # Errors
 /// When it does not answer, or refuses.
-pub async fn check(url: &RedisUrl) -> Result<RedisCheck, RedisError> {
+pub(crate) async fn check(url: &RedisUrl) -> Result<RedisCheck, RedisError> {
     let mut connection = connect(url).await?;
     redis::cmd("PING").query_async::<String>(&mut connection).await?;
     let mut found = RedisCheck { version: None, warnings: Vec::new() };

@@ -33,6 +33,8 @@ static COMPLETE: LazyLock<Script> = guarded!("complete.lua");
 static WRITE: LazyLock<Script> = guarded!("write.lua");
 static RANGE: LazyLock<Script> = guarded!("range.lua");
 
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new("redis.call('UNLINK', KEYS[1]) return {0}"));
+
 /// Fenced off by a newer epoch.
 const FENCED: i64 = -1;
 /// Gone, or another generation.
@@ -49,6 +51,11 @@ impl RedisSchedule {
 
     fn head(&self, shard: i32) -> String {
         format!("{}:{{{shard:x}}}:h", self.0.prefix())
+    }
+
+    /// Takes the head of a shard away that nobody owns.
+    pub(crate) async fn forget(&self, shard: i32) -> Result<(), Unavailable> {
+        self.call(&FORGET.key(self.head(shard))).await.map(drop)
     }
 
     async fn call(&self, script: &ScriptInvocation<'_>) -> Result<Answer<Vec<Value>>, Unavailable> {

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,6 +31,11 @@ use super::resolver::GuardedResolver;
 
 /// Most bytes of the head of the proxy's answer.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// An address of nobody (RFC 5737), to try a proxy with.
+pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 443);
+/// Longest wait for what it says to that.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where the proxy is, and what it wants to hear. Prints no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,12 +69,27 @@ impl Proxy {
         Ok(Self { host: host.trim_matches(['[', ']']).to_owned(), port, authorization })
     }
 
-    /// Whether it takes connections. Nothing is sent: what it thinks of us, the first delivery tells.
+    /// Asks it for a tunnel to [`NOWHERE`], where nobody is, and answers the status that it gives; none when it gives none
+    /// in time, as one that has let us in and tries. Whether it would connect to an endpoint, only a delivery tells.
     ///
     /// # Errors
-    /// Those of the connection.
-    pub async fn reach(&self) -> io::Result<()> {
-        TcpStream::connect((&*self.host, self.port)).await.map(drop)
+    /// When it cannot be reached, does not speak HTTP, or does not know us.
+    pub async fn try_out(&self) -> Result<Option<u16>, ProxyError> {
+        let mut stream = TcpStream::connect((&*self.host, self.port)).await.map_err(ProxyError::Unreachable)?;
+        match tokio::time::timeout(ANSWER_WITHIN, self.ask(&mut stream, NOWHERE)).await {
+            Ok(Ok(407)) => Err(ProxyError::Refused(407)),
+            Ok(answered) => answered.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks for a tunnel, and answers the status.
+    async fn ask(&self, stream: &mut TcpStream, target: SocketAddr) -> Result<u16, ProxyError> {
+        let authorization = self.authorization.iter().map(|value| format!("proxy-authorization: {value}\r\n"));
+        let authorization: String = authorization.collect();
+        let asked = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
+        stream.write_all(asked.as_bytes()).await.map_err(ProxyError::Unreachable)?;
+        status(&read_head(stream).await?).ok_or(ProxyError::Garbled)
     }
 }
 
@@ -97,13 +118,17 @@ pub(crate) fn unescaped(text: &str) -> String {
 
 /// What the proxy did not do, in words for the owner of an endpoint.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyError {
+pub enum ProxyError {
+    /// It is not there, or left.
     #[error("the outbound proxy of this server cannot be reached")]
     Unreachable(#[source] io::Error),
+    /// It tries for too long.
     #[error("the outbound proxy of this server did not connect in time")]
     Slow,
+    /// It does not know us, or does not want to.
     #[error("the outbound proxy of this server refused to connect, with status {0}")]
     Refused(u16),
+    /// It is something else.
     #[error("the outbound proxy of this server did not answer with HTTP")]
     Garbled,
 }
@@ -172,14 +197,9 @@ impl Tunnels {
         let found = found.map_err(io::Error::other).flatten().map_err(ProxyError::Unreachable)?;
         let mut stream = TcpStream::connect(&found[..]).await.map_err(ProxyError::Unreachable)?;
         let _ = stream.set_nodelay(true);
-        let authorization = self.proxy.authorization.iter().map(|value| format!("proxy-authorization: {value}\r\n"));
-        let authorization: String = authorization.collect();
-        let asked = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
-        stream.write_all(asked.as_bytes()).await.map_err(ProxyError::Unreachable)?;
-        match status(&read_head(&mut stream).await?) {
-            Some(200..=299) => Ok(stream),
-            Some(status) => Err(ProxyError::Refused(status)),
-            None => Err(ProxyError::Garbled),
+        match self.proxy.ask(&mut stream, target).await? {
+            200..=299 => Ok(stream),
+            status => Err(ProxyError::Refused(status)),
         }
     }
 }

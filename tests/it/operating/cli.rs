@@ -5,8 +5,11 @@ use std::process::{Output, Stdio};
 use angarium_entity::sealer::Sealer;
 use angarium_tests::app::{Backend, TestApp, create_database, eventually};
 use angarium_tests::client::http_client;
+use angarium_tests::dns::{NameServer, Reply};
 use angarium_tests::process::program;
+use angarium_tests::proxy::Proxy;
 use angarium_tests::{Collector, Receiver, builder};
+use hickory_proto::op::ResponseCode;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -287,6 +290,44 @@ async fn check_tries_everything_and_says_what_is_wrong() {
     }
     root.execute_unprepared(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).await.expect("it is gone");
     root.close().await.expect("it closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_the_proxy_for_a_tunnel_and_each_name_server_for_a_name() {
+    let (encryption_key, admin_key) = (Sealer::generate_key(), angarium_entity::api_key::ApiKeySecret::generate());
+    let unique = uuid::Uuid::now_v7().simple();
+    let database = format!("sqlite:///tmp/angarium-never-made-{unique}.db");
+    let (good, deaf) = (NameServer::start().await, NameServer::start().await.with("example.com", [Reply::Silence]));
+    let strict = NameServer::start().await.with("example.com", [Reply::Code(ResponseCode::Refused)]);
+    let stranger = Proxy::start(Some("HTTP/1.1 407 Who\r\n\r\n")).await;
+    let friend = Proxy::start(Some("HTTP/1.1 502 Nobody\r\n\r\n")).await;
+    for (proxy, servers, wanted) in [
+        (&friend, vec![&good], [Ok("gave status 502"), Ok("answers")].to_vec()),
+        (
+            &stranger,
+            vec![&good, &deaf, &strict],
+            [Err("status 407"), Ok("answers"), Err("does not answer"), Err("does not answer")].to_vec(),
+        ),
+    ] {
+        let proxy_url = format!("http://team:word@{}", proxy.address());
+        let servers = servers.iter().map(|server| server.address()).collect::<Vec<_>>().join(",");
+        let settings = [
+            ("ANGARIUM_DATABASE_URL", &*database),
+            ("ANGARIUM_ENCRYPTION_KEY", &*encryption_key),
+            ("ANGARIUM_ADMIN_KEY", admin_key.reveal()),
+            ("ANGARIUM_LISTEN", "127.0.0.1:0"),
+            ("ANGARIUM_PROXY_URL", &*proxy_url),
+            ("ANGARIUM_NAME_SERVERS", &*servers),
+        ];
+        let (code, found) = checks(&settings).await;
+        let tried: Vec<_> = found.iter().filter(|(name, ..)| name == "proxy" || name == "name server").collect();
+        assert_eq!((code == Some(0), tried.len()), (wanted.iter().all(Result::is_ok), wanted.len()), "{found:?}");
+        for ((_, is_good, detail), wanted) in tried.iter().zip(wanted) {
+            assert_eq!(*is_good, wanted.is_ok(), "{detail}");
+            assert!(detail.contains(wanted.unwrap_or_else(|bad| bad)), "{detail}");
+        }
+        assert!(proxy.heads()[0].contains("proxy-authorization: Basic dGVhbTp3b3Jk\r\n"), "{:?}", proxy.heads());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

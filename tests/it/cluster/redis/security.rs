@@ -86,6 +86,46 @@ async fn a_redis_lets_in_who_knows_user_and_password_and_nobody_else() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_user_who_may_not_do_what_a_node_does_is_told_what_that_is() {
+    let server = RedisServer::start(&RedisSetup::default()).await;
+    let commands = "+evalsha +eval +script|load +hmget +hset +hdel +hincrby +zadd +zrem +zcard +zrange +zremrangebyscore \
+                    +zremrangebyrank +sadd +srem +sismember +unlink";
+    let may = |rights: &str| {
+        let rights: Vec<String> = rights.split_whitespace().map(str::to_owned).collect();
+        [vec!["ACL", "SETUSER", "node", "reset", "on", ">x"].into_iter().map(str::to_owned).collect(), rights].concat()
+    };
+    let url = format!("redis://node:x@{}/", server.address());
+    for (rights, wanted) in [
+        (
+            "~ang:* &ang:* +ping +info +client".to_owned(),
+            Some("the scripts that hold retry schedules do not run on keys `ang:"),
+        ),
+        (format!("~other:* &ang:* +ping +info +publish +subscribe {commands}"), Some("do not run on keys `ang:")),
+        (
+            format!("~ang:* &ang:* +ping +info +publish +subscribe {commands}").replace("+sadd ", ""),
+            Some("do not run on keys"),
+        ),
+        (
+            format!("~ang:* &ang:* +ping +info +publish {commands}"),
+            Some("nodes cannot publish and subscribe to channels `ang:"),
+        ),
+        (
+            format!("~ang:* &other:* +ping +info +publish +subscribe {commands}"),
+            Some("nodes cannot publish and subscribe"),
+        ),
+        (format!("~ang:* &ang:* +ping +info +publish +subscribe {commands}"), None),
+    ] {
+        let asked = may(&rights);
+        let () = server.told(&asked.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let before = server.keys("*").await.len();
+        let (is_good, detail) = check(&url, None).await;
+        assert!(!is_good || server.keys("*").await.len() == before, "what was tried is cleared away");
+        assert_eq!(is_good, wanted.is_none(), "{rights}: {detail}");
+        assert!(wanted.is_none_or(|wanted| detail.contains(wanted)), "{rights}: {detail}");
+    }
+}
+
 /// A folder with an authority, and what it has signed for 127.0.0.1.
 struct Certificates(PathBuf);
 
