@@ -39,6 +39,9 @@
 //! # Deliberately absent
 //! A claim in the rows: an endpoint is served by one actor of one node, which has the lease of its shard, so nothing needs
 //! to be marked as taken, and nothing has to be freed after a crash. "In flight" is seen live and never stored.
+//!
+//! A second signature in the forms of GitHub and Shopify. During a rotation's overlap every valid secret signs, except there:
+//! their header has room for one, so the old secret signs until the end of the overlap, and then the new one ([`signature`]).
 
 mod actor;
 #[cfg(feature = "benching")]
