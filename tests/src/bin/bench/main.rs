@@ -97,7 +97,8 @@ fn main() -> std::process::ExitCode {
     if measured.iter().all(Measured::is_right) {
         std::process::ExitCode::SUCCESS
     } else {
-        eprintln!("not everything arrived once and in order");
+        eprintln!("not everything arrived once and in order, or as fast as promised");
+        measured.iter().flat_map(|one| &one.faults).for_each(|fault| eprintln!("  {fault}"));
         std::process::ExitCode::FAILURE
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Measured {
     pub(crate) disorder: u64,
     pub(crate) unverified: u64,
     pub(crate) note: String,
+    /// What else the scenario promises and did not keep.
+    pub(crate) faults: Vec<String>,
 }
 
 impl Measured {
@@ -52,12 +54,13 @@ impl Measured {
             disorder: counts.disorder,
             unverified: counts.unverified,
             note: String::new(),
+            faults: Vec::new(),
         }
     }
 
-    /// Whether everything arrived, once, in order and rightly signed.
+    /// Whether everything arrived, once, in order and rightly signed, and the scenario kept what it promises.
     pub(crate) fn is_right(&self) -> bool {
-        self.lost + self.duplicates + self.disorder + self.unverified == 0
+        self.lost + self.duplicates + self.disorder + self.unverified == 0 && self.faults.is_empty()
     }
 
     /// Processor time of a part per delivery, in microseconds.

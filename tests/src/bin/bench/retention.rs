@@ -18,6 +18,9 @@ const OPEN: i64 = 1_000;
 const ENDPOINTS: usize = 64;
 /// Between two looks for somebody who waits for a lock.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Most of the p99 of a publish, as a share of that alone, and longest wait for a lock in milliseconds.
+const SLOWER_MAX: f64 = 1.5;
+const WAIT_MS_MAX: i64 = 100;
 /// Longest that deleting all of them may take.
 const GONE_WITHIN: Duration = Duration::from_secs(900);
 
@@ -42,19 +45,37 @@ impl Run<'_> {
         let api = api.at(&stage.bases()[0]);
         let mut beside = self.measure("retention: beside", stage, &api, &load, 1).await;
         let left = count(&db, &old_rows()).await;
-        watching.abort();
         while count(&db, &old_rows()).await > 3 * OPEN {
             assert!(begun.elapsed() < GONE_WITHIN, "what is old is not deleted");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        watching.abort();
+        let (open, waited) = (count(&db, &open_rows()).await, WAITED.load(Ordering::Relaxed));
         beside.note = format!(
-            "{left} old rows at its end; all gone after {:.0} s; {} of {OPEN} open ones left; longest wait for a lock {} ms",
+            "{left} old rows at its end; all gone after {:.0} s; {open} of {OPEN} open ones left; longest wait for a lock {waited} ms",
             begun.elapsed().as_secs_f64(),
-            count(&db, &open_rows()).await,
-            WAITED.load(Ordering::Relaxed),
         );
+        beside.faults = faults([&alone, &beside].map(|run| run.acknowledged.map(|[_, p99]| p99)), open, waited);
         vec![alone, beside]
     }
+}
+
+/// What was not kept of: a publish takes at most half as long again, no open delivery goes, nobody waits long for a lock.
+fn faults([alone, beside]: [Option<f64>; 2], open: i64, waited: i64) -> Vec<String> {
+    let mut faults = Vec::new();
+    match (alone, beside) {
+        (Some(alone), Some(beside)) if beside <= SLOWER_MAX * alone => {}
+        (alone, beside) => {
+            faults.push(format!("the p99 of a publish is {beside:?} ms beside the sweep, {alone:?} ms alone"))
+        }
+    }
+    if open != OPEN {
+        faults.push(format!("{open} of {OPEN} open deliveries are left"));
+    }
+    if waited > WAIT_MS_MAX {
+        faults.push(format!("somebody waited {waited} ms for a lock"));
+    }
+    faults
 }
 
 /// Instants before this one are old: Unix milliseconds of the year 2001.
@@ -111,5 +132,28 @@ async fn longest_wait(db: DatabaseConnection) {
     loop {
         WAITED.fetch_max(count(&db, asked).await, Ordering::Relaxed);
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_promise_that_is_not_kept_is_a_fault() {
+        let good = [Some(2.0), Some(3.0)];
+        assert!(faults(good, OPEN, WAIT_MS_MAX).is_empty());
+        for (p99, open, waited) in [
+            ([Some(2.0), Some(3.1)], OPEN, 0),
+            ([Some(2.0), None], OPEN, 0),
+            ([None, Some(2.0)], OPEN, 0),
+            (good, OPEN - 1, 0),
+            (good, OPEN + 1, 0),
+            (good, OPEN, WAIT_MS_MAX + 1),
+        ] {
+            assert_eq!(faults(p99, open, waited).len(), 1, "{p99:?} {open} {waited}");
+        }
+        let wrong = Measured { faults: faults(good, 0, 0), ..Measured::default() };
+        assert!(!wrong.is_right() && Measured::default().is_right());
     }
 }
