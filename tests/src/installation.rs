@@ -63,6 +63,11 @@ impl Installation {
         self.settings.push((name, value.to_owned()));
     }
 
+    /// What the program is told by its environment.
+    pub fn settings(&self) -> &[(&'static str, String)] {
+        &self.settings
+    }
+
     /// The URL of the database.
     pub fn database(&self) -> &str {
         &self.database
