@@ -4,6 +4,10 @@ use angarium_entity::endpoint::url;
 
 use super::*;
 
+/// What the fuzzer judges by.
+#[path = "../../../../tests/fuzz/targets/oracle.rs"]
+mod oracle;
+
 /// Hosts of URLs that the guard has to refuse, by what they are.
 const REFUSED: [(&str, &[&str]); 22] = [
     (
@@ -277,5 +281,41 @@ fn an_exception_names_its_network() {
     }
     for host in ["10.0.0.1", "10.2.0.0", "[::1]", "[fc00::1]", "169.254.169.254", "192.168.0.1"] {
         assert!(verdicts(&guard, host).iter().all(Result::is_err), "{host}");
+    }
+}
+
+#[test]
+fn what_the_registries_call_special_is_refused_to_its_edges_and_in_every_dress() {
+    let guard = AddressGuard::default();
+    let refused = |address: IpAddr| {
+        assert!(oracle::is_inside(address), "{address}");
+        assert!(guard.check(address).is_err(), "{address}");
+    };
+    for (prefix, length) in oracle::V4 {
+        let first = Ipv4Addr::from(prefix).to_bits();
+        let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
+        for bits in [first, first + (last - first) / 3, last] {
+            let v4 = Ipv4Addr::from_bits(bits);
+            refused(v4.into());
+            for dress in oracle::BEFORE_V4 {
+                refused(Ipv6Addr::from_bits(Ipv6Addr::from(dress).to_bits() | u128::from(bits)).into());
+            }
+            // Compatible, 6to4 and Teredo are no way either.
+            refused(Ipv6Addr::from_bits(bits.into()).into());
+            refused(Ipv6Addr::from_bits(0x2002 << 112 | u128::from(bits) << 80 | 1).into());
+            refused(Ipv6Addr::from_bits(0x2001 << 112 | u128::from(!bits)).into());
+        }
+    }
+    for (prefix, length) in oracle::V6 {
+        let first = Ipv6Addr::from(prefix).to_bits();
+        let last = first | u128::MAX.checked_shr(length).unwrap_or(0);
+        for bits in [first, first | 0x5555_5555 & last, last] {
+            refused(Ipv6Addr::from_bits(bits).into());
+        }
+    }
+    for public in ["1.1.1.1", "100.63.255.255", "100.128.0.0", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"]
+    {
+        let address = public.parse().expect("an address");
+        assert!(!oracle::is_inside(address) && guard.check(address).is_ok(), "{public}");
     }
 }
