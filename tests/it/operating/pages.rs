@@ -85,8 +85,41 @@ fn every_promise_has_its_test() {
         let modules: Vec<_> = modules.collect();
         assert!(!modules.is_empty(), "{promise}");
         for module in modules {
-            let is_there = sources.iter().any(|source| root().join(source).join(&module).with_extension("rs").exists());
-            assert!(is_there, "{} of {promise}", module.display());
+            let is_tested = sources.iter().any(|source| is_tested(&root().join(source), &module));
+            assert!(is_tested, "{} of {promise}", module.display());
         }
     }
+}
+
+/// Whether a source has this module, its parent knows of it, and it or one below it has tests; or its parent has a test of
+/// this name.
+fn is_tested(source: &Path, module: &Path) -> bool {
+    const TESTS: [&str; 4] = ["#[test]", "#[tokio::test", "on_both_databases! {", "prop_state_machine! {"];
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let name = module.file_name().and_then(|name| name.to_str()).expect("a name");
+    let file = source.join(module).with_extension("rs");
+    let parent = file.parent().expect("it lies in a folder");
+    let parents = [parent.with_extension("rs"), parent.join("main.rs"), parent.join("lib.rs")].map(|path| read(&path));
+    if !file.exists() {
+        let of_test =
+            Regex::new(&format!(r"#\[(tokio::)?test\b[^\n]*\]\s+(async )?fn {name}\(|\n    async fn {name}\("))
+                .expect("a pattern");
+        return of_test.is_match(&parents[0]);
+    }
+    let is_declared = Regex::new(&format!(r"(?m)^(pub(\([a-z]+\))? )?mod {name};$")).expect("a pattern");
+    let below = std::fs::read_dir(source.join(module)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut texts = below.chain([file]).map(|path| read(&path));
+    parents.iter().any(|parent| is_declared.is_match(parent))
+        && texts.any(|text| TESTS.iter().any(|test| text.contains(test)))
+}
+
+#[test]
+fn a_module_without_tests_and_a_name_of_nothing_show_no_promise() {
+    let tested = |source: &str, module: &str| is_tested(&root().join(source), Path::new(module));
+    assert!(tested("tests/it", "delivery/week") && tested("dispatcher/src", "machine/governor"));
+    assert!(tested("tests/it", "operating/pages/every_promise_has_its_test"));
+    for nothing in ["delivery/never", "operating/pages/no_such_test", "main"] {
+        assert!(!tested("tests/it", nothing), "{nothing}");
+    }
+    assert!(!tested("dispatcher/src", "report"), "a module without tests");
 }

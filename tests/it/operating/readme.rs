@@ -1,4 +1,5 @@
-//! Every command that README.md shows is run: here, or by a test that is named here.
+//! Every command that README.md shows is run: here, or by a test that is named here. What takes too long for that, or more
+//! than a machine has, is run by `tests/long`, and only looked through here: [`LONG`].
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +17,10 @@ enum Run {
     Here(&'static str),
     /// This file runs it, with these words.
     By(&'static str, &'static str),
+    /// No test, but `tests/long`.
+    Long,
 }
-use Run::{By, Here};
+use Run::{By, Here, Long};
 
 const CLI: &str = "tests/it/operating/cli.rs";
 const STACK: &str = "tests/stack";
@@ -25,16 +28,25 @@ const BENCH: Run = Here("the_benchmark_knows_every_scenario_and_option_that_the_
 const PRODUCTION: Run = Here("the_commands_of_production_start_a_server");
 const SCRIPT: Run = Here("every_script_of_the_page_is_one_that_bash_reads");
 
+/// Commands of the page that only `tests/long` runs: they want a nightly toolchain, packages of Python, an engine of
+/// containers, or a machine of their own for minutes.
+const LONG: [&str; 5] = ["tests/fuzz/parsers", "tests/fuzz/run", "tests/chaos", "tests/bench", "tests/stack"];
+
 /// Each command as the page shows it, without its comment.
 const COMMANDS: &[(&str, &[Run])] = &[
-    ("cargo run -- dev", &[By("tests/it/http/dev.rs", r#"&["dev"]"#), By("api/Cargo.toml", r#"name = "angarium""#)]),
+    (
+        "cargo run -- dev",
+        &[Here("the_program_that_cargo_runs_is_the_one_of_the_tests"), By("tests/it/http/dev.rs", r#"&["dev"]"#)],
+    ),
     ("tests/run", &[SCRIPT, By("tests/run", "cargo nextest run --workspace --no-fail-fast")]),
-    ("tests/fuzz/run", &[SCRIPT]),
-    ("tests/fuzz/parsers", &[SCRIPT]),
+    ("tests/fuzz/run", &[SCRIPT, Long]),
+    ("tests/fuzz/parsers", &[SCRIPT, Long]),
+    ("tests/long", &[SCRIPT, Here("the_long_command_runs_what_no_test_does_and_goes_on_behind_what_fails")]),
     (
         "tests/chaos 60",
         &[
             SCRIPT,
+            Long,
             By("tests/it/chaos.rs", "chaos::scenario::{Run, Scenario}"),
             Here("chaos_takes_the_seconds_of_the_page"),
         ],
@@ -59,8 +71,8 @@ const COMMANDS: &[(&str, &[Run])] = &[
     ),
     ("docker compose up -d", &[By(STACK, "compose up --detach")]),
     ("deploy/play", &[SCRIPT, By(STACK, r#""$dir/stack/deploy/play""#)]),
-    ("tests/stack", &[SCRIPT]),
-    ("tests/bench", &[SCRIPT, BENCH]),
+    ("tests/stack", &[SCRIPT, Long]),
+    ("tests/bench", &[SCRIPT, Long, BENCH]),
     ("tests/bench list", &[BENCH]),
     ("tests/bench single batch fanout fifo strict backlog-fifo backlog-strict steady", &[BENCH]),
     ("--store sqlite", &[BENCH]),
@@ -131,6 +143,7 @@ fn every_command_is_run_by_a_test() {
         for run in *runs {
             match run {
                 Here(test) => assert!(here.contains(&format!("fn {test}(")), "{command}: no test is called {test}"),
+                Long => assert!(LONG.contains(&command.split(' ').next().unwrap_or_default()), "{command}"),
                 By(file, words) => assert!(read(file).contains(words), "{command}: {file} does not say `{words}`"),
             }
         }
@@ -152,6 +165,49 @@ fn every_script_of_the_page_is_one_that_bash_reads() {
         let parsed = bash(&["-n", script.to_str().expect("text")]);
         assert!(parsed.status.success(), "{parsed:?}");
     }
+}
+
+/// Of several programs `cargo run` takes the one that a member names, and refuses where none or two do.
+#[test]
+fn the_program_that_cargo_runs_is_the_one_of_the_tests() {
+    let asked = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let told = Command::new(env!("CARGO")).args(asked).current_dir(root()).output().expect("cargo runs");
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let by_default = told["workspace_default_members"].as_array().expect("a list");
+    let packages = told["packages"].as_array().expect("a list");
+    let run = packages.iter().filter(|package| by_default.contains(&package["id"]));
+    let programs: Vec<_> = run.filter_map(|package| package["default_run"].as_str()).collect();
+    assert_eq!(programs, [program().file_stem().and_then(|name| name.to_str()).expect("text")]);
+}
+
+/// A copy of it, among scripts that only note that they were run, and of which one fails.
+#[test]
+fn the_long_command_runs_what_no_test_does_and_goes_on_behind_what_fails() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = std::env::temp_dir().join(format!("angarium-test-{}", uuid::Uuid::now_v7().simple()));
+    fs::create_dir_all(directory.join("tests/fuzz")).expect("the temporary directory is writable");
+    let script = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).expect("it is writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    };
+    script("tests/long", &read("tests/long"));
+    for failing in ["none", "tests/fuzz/run"] {
+        for name in LONG {
+            let status = i32::from(name == failing);
+            script(name, &format!("#!/bin/sh\necho {name} \"$@\" >>ran\nexit {status}\n"));
+        }
+        let ran = Command::new(directory.join("tests/long")).arg("7").output().expect("it runs");
+        assert_eq!(ran.status.success(), failing == "none", "{ran:?}");
+        let order = fs::read_to_string(directory.join("ran")).expect("they were run");
+        fs::remove_file(directory.join("ran")).expect("it was there");
+        assert_eq!(
+            order.lines().map(str::trim).collect::<Vec<_>>(),
+            ["tests/fuzz/parsers 7", "tests/fuzz/run 7", "tests/chaos 7", "tests/bench all", "tests/stack"]
+        );
+        assert_eq!(String::from_utf8_lossy(&ran.stdout).matches("failed ").count(), usize::from(failing != "none"));
+    }
+    fs::remove_dir_all(directory).expect("it was there");
 }
 
 #[test]
