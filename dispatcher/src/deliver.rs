@@ -54,7 +54,7 @@ pub(crate) async fn deliver_once(
     let sent = asking.as_ref().map_or(&*job.event, |asking| &asking.event);
     let body = render::body(settings.body_format, sent, subscription.payload_fields.as_ref());
     let signature = settings.signer.sign(&job.event.id.to_string(), started_at, &body);
-    let mut span = tracer.attempt(&job, settings);
+    let mut span = tracer.attempt(&job, settings, started_at);
     let (trace_parent, trace_state) = tracer.told(&span).map(TraceContext::into_headers).unzip();
     let trace_state = trace_state.flatten();
     let head = Head {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /graphql ─→ publish ─→ commit          of one request, in the trace that its caller is in
+//!                     ├─────→ hand-over       from when a delivery could go out to its first attempt, by whoever makes it
 //!                     └─────→ POST, POST, …   each attempt, perhaps hours later and by another node
 //! ```
 //!
@@ -23,9 +24,10 @@ mod collector;
 mod export;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use angarium_entity::attempt::ErrorCode;
-use angarium_entity::{TraceContext, TraceParent, attempt, event};
+use angarium_entity::{Timestamp, TraceContext, TraceParent, attempt, event};
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
     TraceState, Tracer as _,
@@ -147,8 +149,11 @@ impl Tracer {
         events.iter().map(commit).collect()
     }
 
-    /// One attempt.
-    pub(crate) fn attempt(&self, job: &Job, settings: &Settings) -> Span {
+    /// One attempt, which starts at `now`. Before the first the hand-over is told of, which has come to its end.
+    pub(crate) fn attempt(&self, job: &Job, settings: &Settings, now: Timestamp) -> Span {
+        if job.attempt_count == 0 {
+            self.handed_over(job, now.since(job.ready_at));
+        }
         self.begin(
             || Cow::Borrowed("POST"),
             SpanKind::Client,
@@ -172,6 +177,24 @@ impl Tracer {
                 attributes
             },
         )
+    }
+
+    /// From the commit, or the time that a delivery waited for, through hint, queue and line, on this node or from another.
+    fn handed_over(&self, job: &Job, took: Duration) {
+        let (Some(sdk), Some(publish)) = (&self.sdk, job.event.trace()) else { return };
+        // By the clock of spans, which a test does not move.
+        let begun = opentelemetry::time::now().checked_sub(took);
+        let mut builder = SpanBuilder::from_name("hand-over").with_kind(SpanKind::Internal);
+        builder.start_time = begun;
+        let context = Context::new().with_remote_span_context(into_sdk(publish, true));
+        let mut span = sdk.build_with_context(builder, &context);
+        if span.is_recording() {
+            span.set_attributes([
+                KeyValue::new("angarium.event.id", job.event.id.to_string()),
+                KeyValue::new("angarium.delivery.id", job.delivery_id.to_string()),
+                KeyValue::new("angarium.endpoint.id", job.endpoint_id.to_string()),
+            ]);
+        }
     }
 
     /// What the receiver is told of the attempt that is `span`.

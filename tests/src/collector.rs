@@ -1,6 +1,7 @@
 //! A collector of traces: takes OTLP over HTTP and keeps it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, status};
@@ -15,9 +17,9 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A span as it was sent.
+/// A span as it was sent, and by which process.
 #[derive(Clone, Debug)]
-pub struct Exported(Span);
+pub struct Exported(Span, String);
 
 impl Exported {
     /// What it is called.
@@ -50,6 +52,16 @@ impl Exported {
         format!("00-{}-{}-01", self.trace(), self.id())
     }
 
+    /// The process that it is of.
+    pub fn instance(&self) -> &str {
+        &self.1
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        Duration::from_nanos(self.0.end_time_unix_nano.saturating_sub(self.0.start_time_unix_nano))
+    }
+
     /// The `tracestate`.
     pub fn state(&self) -> &str {
         &self.0.trace_state
@@ -62,13 +74,17 @@ impl Exported {
 
     /// An attribute as text; empty when it is not there.
     pub fn attribute(&self, name: &str) -> String {
-        let found = self.0.attributes.iter().find(|attribute| attribute.key == name);
-        match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
-            Some(Value::StringValue(text)) => text.clone(),
-            Some(Value::IntValue(number)) => number.to_string(),
-            Some(Value::BoolValue(answer)) => answer.to_string(),
-            other => other.map(|other| format!("{other:?}")).unwrap_or_default(),
-        }
+        value(&self.0.attributes, name)
+    }
+}
+
+fn value(attributes: &[KeyValue], name: &str) -> String {
+    let found = attributes.iter().find(|attribute| attribute.key == name);
+    match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(answer)) => answer.to_string(),
+        other => other.map(|other| format!("{other:?}")).unwrap_or_default(),
     }
 }
 
@@ -128,7 +144,9 @@ impl Collector {
             for resource in request.resource_spans {
                 let attributes = resource.resource.expect("it says whose spans they are").attributes;
                 assert!(attributes.iter().any(|attribute| attribute.key == "service.name"), "{attributes:?}");
-                spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans).map(Exported));
+                let instance = value(&attributes, "service.instance.id");
+                let of_scopes = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+                spans.extend(of_scopes.map(|span| Exported(span, instance.clone())));
             }
         }
         spans

@@ -5,12 +5,14 @@ use std::time::Duration;
 use angarium_tests::app::{Backend, TestApp, eventually};
 use angarium_tests::client::http_client;
 use angarium_tests::collector::Exported;
+use angarium_tests::services::services;
 use angarium_tests::{Answer, Collector, GraphQl, Receiver, builder};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+const ENDPOINTS: usize = 24;
 
 fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
@@ -61,13 +63,16 @@ async fn a_publish_and_its_retries_are_one_trace(backend: Backend) {
     let is_request = |span: &_| Exported::id(span) == publish.parent();
     let request = collector.spans().into_iter().find(is_request).expect("the request is there");
 
-    let all = [&request, publish, commit, failed, succeeded];
-    assert_eq!(all.map(Exported::trace), [TRACE; 5], "one trace, and it is the caller's");
+    let [handed] = &collector.spans_with("hand-over", "angarium.event.id", &event)[..] else { panic!("one hand-over") };
+
+    let all = [&request, publish, commit, handed, failed, succeeded];
+    assert_eq!(all.map(Exported::trace), [TRACE; 6], "one trace, and it is the caller's");
     assert_eq!(request.parent(), CALLER);
-    assert_eq!([commit, failed, succeeded].map(Exported::parent), [(); 3].map(|()| publish.id()));
-    assert_eq!(all.map(|span| span.state().to_owned()), ["acme=1"; 5]);
-    let kinds = [SpanKind::Server, SpanKind::Producer, SpanKind::Internal, SpanKind::Client, SpanKind::Client];
-    assert_eq!(all.map(Exported::kind), kinds);
+    assert_eq!([commit, handed, failed, succeeded].map(Exported::parent), [(); 4].map(|()| publish.id()));
+    assert_eq!(all.map(|span| span.state().to_owned()), ["acme=1"; 6]);
+    let kinds = [SpanKind::Server, SpanKind::Producer, SpanKind::Internal, SpanKind::Internal, SpanKind::Client];
+    assert_eq!(all[..5].iter().map(|span| span.kind()).collect::<Vec<_>>(), kinds);
+    assert_eq!(succeeded.kind(), SpanKind::Client);
     for (span, attribute, value) in [
         (&request, "http.request.method", "POST"),
         (&request, "http.route", "/graphql"),
@@ -107,6 +112,48 @@ async fn a_publish_and_its_retries_are_one_trace_from_the_caller_to_the_receiver
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_and_its_retries_are_one_trace_from_the_caller_to_the_receiver_on_postgres() {
     a_publish_and_its_retries_are_one_trace(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_on_one_node_and_delivered_by_another_is_one_trace_through_the_hand_over() {
+    let collector = Collector::start().await;
+    let settings = [
+        ("ANGARIUM_OTLP_ENDPOINT", collector.endpoint()),
+        ("ANGARIUM_REDIS_URL", &services().redis_url),
+        ("ANGARIUM_TRACE_SAMPLE_RATIO", "1"),
+    ];
+    let app = TestApp::start_with(Backend::Postgres, &settings).await;
+    let other = app.join().await;
+    other.shares_with(&app).await;
+    let receiver = app.receiver().await;
+    // Enough endpoints for both nodes to have some.
+    for _ in 0..ENDPOINTS {
+        app.subscribe(receiver.url()).await;
+    }
+    let event = publish(&app, &[("traceparent", &traceparent("01"))]).await;
+    receiver.expect_requests(ENDPOINTS).await;
+    app.deliveries_in("SUCCEEDED", ENDPOINTS).await;
+    other.leave().await;
+    app.end().await;
+
+    let [publish] = &collector.spans_with("publish", "angarium.event.id", &event)[..] else { panic!("one publish") };
+    let attempts = collector.spans_with("POST", "angarium.event.id", &event);
+    assert_eq!(attempts.len(), ENDPOINTS);
+    for attempt in &attempts {
+        let delivery = attempt.attribute("angarium.delivery.id");
+        let [handed] = &collector.spans_with("hand-over", "angarium.delivery.id", &delivery)[..] else {
+            panic!("one hand-over of {delivery}")
+        };
+        for span in [handed, attempt] {
+            assert_eq!((span.trace(), span.parent()), (TRACE.to_owned(), publish.id()));
+        }
+        assert_eq!(handed.instance(), attempt.instance(), "who delivers tells of it");
+        assert!(handed.took() < Duration::from_secs(60));
+    }
+    let elsewhere = attempts.iter().filter(|attempt| attempt.instance() != publish.instance()).count();
+    assert!((1..ENDPOINTS).contains(&elsewhere), "{elsewhere} were delivered by the other node");
+    let told: Vec<_> = receiver.received().iter().map(|request| request.header("traceparent").to_owned()).collect();
+    assert!(attempts.iter().all(|attempt| told.contains(&attempt.traceparent())), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
