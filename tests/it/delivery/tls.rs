@@ -74,6 +74,34 @@ async fn serve((certificate, key): (CertificateDer<'static>, PrivateKeyDer<'stat
     address
 }
 
+/// Takes the greeting of TLS and answers these bytes.
+async fn say(answer: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = vec![0; 65_536];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(&answer).await;
+            // Its end comes after what was said.
+            let _ = stream.read(&mut buffer).await;
+        }
+    });
+    address
+}
+
+/// A fatal alert: `handshake_failure`.
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
+/// The greeting of a server that knows nothing newer than TLS 1.1 (RFC 4346, section 7.4.1.3).
+fn hello_of_tls_1_1() -> Vec<u8> {
+    let (random, no_session, suite, no_compression) = ([7; 32], [0], [0xc0, 0x13], [0]);
+    let body = [&[3, 2][..], &random, &no_session, &suite, &no_compression].concat();
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).expect("it is short");
+    let message = [&[2, 0, 0, length(&body)][..], &body].concat();
+    [&[22, 3, 1, 0, length(&message)][..], &message].concat()
+}
+
 fn pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(certificate))
 }
@@ -111,6 +139,17 @@ async fn a_trusted_certificate_is_accepted_and_every_other_is_told_apart() {
             "a stranger's",
             serve(stranger.sign(NAME, now)).await,
             "the certificate is not from an authority that this server trusts",
+        ),
+        ("an alert", say(ALERT.to_vec()).await, "the receiver broke off the TLS handshake"),
+        (
+            "an old version",
+            say(hello_of_tls_1_1()).await,
+            "the receiver speaks no version or cipher of TLS that this server does",
+        ),
+        (
+            "no TLS",
+            say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await,
+            "the receiver does not speak TLS at this port",
         ),
     ];
     let trusted = serve(authority.sign(NAME, now)).await;
