@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use angarium_tests::app::{Backend, TestApp, eventually};
 use angarium_tests::client::http_client;
-use angarium_tests::on_both_databases;
+use angarium_tests::{RedisServer, RedisSetup, builder, on_both_databases};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/operating/alerts.yml");
@@ -33,6 +35,12 @@ async fn scrape(base: &str) -> String {
 fn value(scraped: &str, series: &str) -> f64 {
     let line = scraped.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{series} is not in\n{scraped}")).parse().expect("a number")
+}
+
+/// Waits until a series has this value.
+async fn becomes(base: &str, series: &str, wanted: f64) {
+    let is_so = async || ((value(&scrape(base).await, series) - wanted).abs() < 0.01).then_some(());
+    eventually(&format!("{series} is {wanted}"), is_so).await;
 }
 
 /// The expressions of the panels, as a server would get them.
@@ -129,7 +137,7 @@ on_both_databases! {
     app.api.data(pause, json!({ "id": subscribed.endpoint })).await;
     app.publish(json!({ "invoice": 8 })).await;
     app.deliveries_in("RETRYING", 2).await;
-    app.clock.advance(std::time::Duration::from_secs(2));
+    app.clock.advance(Duration::from_secs(2));
     let scraped = scrape(&app.base()).await;
     for (series, expected) in [
         (r#"angarium_backlog_deliveries{state="scheduled"}"#, 2.0),
@@ -142,6 +150,129 @@ on_both_databases! {
     }
     app.end().await;
     }
+
+    async fn what_runs_who_is_left_alone_and_how_long_anything_has_waited_are_told(app) {
+    let (hanging, dead) = (app.receiver().await, app.receiver().await);
+    hanging.hang();
+    let strict = json!({ "create": { "url": hanging.url(), "timeout": "PT1M" } });
+    builder::subscribe(&app.api, json!({ "eventTypes": ["sms.outbound"], "endpoint": strict })).await;
+    for number in 0..2 {
+        builder::publish(&app.api, json!({ "eventType": "sms.outbound", "payload": number })).await;
+    }
+    hanging.expect_requests(1).await;
+    app.clock.advance(Duration::from_secs(90));
+    becomes(&app.base(), "angarium_in_flight_requests", 1.0).await;
+    let waited = value(&scrape(&app.base()).await, "angarium_oldest_waiting_seconds");
+    assert!((90.0..120.0).contains(&waited), "it has waited {waited} s");
+
+    dead.answer_from_now_on(500);
+    builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.paid"], "endpoint": { "url": dead.url() } })).await;
+    for number in 0..5 {
+        app.publish(json!(number)).await;
+    }
+    app.deliveries_in("RETRYING", 5).await;
+    app.clock.advance(Duration::from_secs(2));
+    becomes(&app.base(), "angarium_open_circuits", 1.0).await;
+    dead.answer_from_now_on(204);
+    app.clock.advance(Duration::from_mins(1));
+    becomes(&app.base(), "angarium_open_circuits", 0.0).await;
+    hanging.let_go(2);
+    becomes(&app.base(), "angarium_in_flight_requests", 0.0).await;
+    app.clock.advance(Duration::from_mins(10));
+    app.deliveries_in("SUCCEEDED", 7).await;
+    becomes(&app.base(), "angarium_oldest_waiting_seconds", 0.0).await;
+    app.end().await;
+    }
+
+    async fn open_streams_and_what_a_sweep_has_found_are_told(app) {
+    let receiver = app.receiver().await;
+    app.subscribe(receiver.url()).await;
+    let mut streams = Vec::new();
+    for open in [1.0, 2.0] {
+        streams.push(app.api.subscribe("subscription { deliveryUpdated { kind } }", json!({})).await);
+        becomes(&app.base(), "angarium_live_streams", open).await;
+    }
+    app.publish(json!(1)).await;
+    let sent = app.delivery_in("SUCCEEDED").await;
+    streams.clear();
+    becomes(&app.base(), "angarium_live_streams", 0.0).await;
+    let found = "angarium_sweep_woken_endpoints_total";
+    let before = value(&scrape(&app.base()).await, found);
+    // A row that nobody is told of.
+    let open = "UPDATE delivery SET status = 'PENDING', attempt_count = 0, round_attempts = 0, completed_at = NULL";
+    app.state().db.write().execute_unprepared(open).await.expect("it is written");
+    eventually("the sweep finds it", async || {
+        app.clock.advance(Duration::from_secs(15));
+        (receiver.received().len() == 2).then_some(())
+    })
+    .await;
+    assert!(sent["id"].is_string() && value(&scrape(&app.base()).await, found) > before);
+    app.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_is_made_anew_is_counted() {
+    let redis = RedisServer::start(&RedisSetup::default()).await;
+    let url = format!("redis://{}/", redis.address());
+    let app = TestApp::start_with(Backend::Postgres, &[("ANGARIUM_REDIS_URL", &url)]).await;
+    let receiver = app.receiver().await.answer_statuses([503, 503]);
+    app.subscribe(receiver.url()).await;
+    app.publish(json!(1)).await;
+    app.delivery_in("RETRYING").await;
+    eventually("Redis holds it", async || (redis.keys("ang:*:e:*").await.len() == 1).then_some(())).await;
+    let rebuilt = "angarium_schedule_rebuilds_total";
+    let before = value(&scrape(&app.base()).await, rebuilt);
+    let () = redis.told(&["FLUSHALL"]).await;
+    eventually("it is made anew", async || {
+        app.clock.advance(Duration::from_secs(1));
+        (value(&scrape(&app.base()).await, rebuilt) > before).then_some(())
+    })
+    .await;
+    app.clock.advance(Duration::from_mins(10));
+    app.deliveries_in("SUCCEEDED", 1).await;
+    app.end().await;
+}
+
+/// What one tenant does: it publishes, is refused, asks for nonsense, listens.
+async fn be_busy(app: &TestApp, name: &str) {
+    let (_, key) = builder::workspace_with_key(&app.admin, name).await;
+    let api = app.admin.with_key(&key);
+    let receiver = app.receiver().await.answer_statuses([500]);
+    for _ in 0..3 {
+        builder::subscribe(&api, json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() } })).await;
+    }
+    builder::publish(&api, json!({ "eventType": "invoice.paid", "payload": name })).await;
+    receiver.expect_requests(3).await;
+    let named = format!("query Of{name} {{ serverInfo {{ version }} }}");
+    api.data(&named, json!({})).await;
+    api.post(&format!("{{ {name} }}"), json!({})).await;
+    let publish = "mutation($type: EventTypeName!) { eventPublish(input: { eventType: $type, payload: 1 }) { userErrors { code } } }";
+    api.data(publish, json!({ "type": format!("no.{}", name.to_lowercase()) })).await;
+    drop(api.subscribe("subscription { deliveryUpdated { kind } }", json!({})).await);
+    let path = format!("{}/{name}", app.base());
+    http_client().get(path).header("user-agent", name).send().await.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_series_does_not_grow_with_tenants_types_operations_or_paths() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let series = async || {
+        let scraped = scrape(&app.base()).await;
+        let lines = scraped.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned()).collect::<BTreeSet<_>>()
+    };
+    be_busy(&app, "Tenant0").await;
+    becomes(&app.base(), "angarium_live_streams", 0.0).await;
+    let before = series().await;
+    for number in 1..=5 {
+        be_busy(&app, &format!("Tenant{number}")).await;
+    }
+    becomes(&app.base(), "angarium_live_streams", 0.0).await;
+    let after = series().await;
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), [] as [&String; 0]);
+    assert!(after.iter().all(|series| !series.contains("enant") && !series.contains("127.0.0.1")), "{after:?}");
+    app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
