@@ -12,6 +12,7 @@ mod gone;
 mod health;
 mod held;
 mod isolation;
+mod names;
 mod notices;
 mod order;
 mod proxy;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 /// What is answered to the question for the addresses of a name.
@@ -14,6 +15,10 @@ use tokio::task::JoinHandle;
 pub enum Reply {
     /// These, of which nobody may remember any.
     Addresses(Vec<IpAddr>),
+    /// These, which may be remembered for so many seconds.
+    Lasting(Vec<IpAddr>, u32),
+    /// These, but only over TCP: by UDP it is said that there are more than fit.
+    OverTcp(Vec<IpAddr>),
     /// Another name, and what that one answers.
     Alias(&'static str),
     /// Only this code.
@@ -41,17 +46,23 @@ pub struct NameServer {
     address: String,
     script: Arc<Mutex<Script>>,
     asked: Arc<Mutex<Vec<String>>>,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
 }
 
 impl NameServer {
-    /// Starts one on a free port of UDP.
+    /// Starts one on a port that is free for UDP and TCP.
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let (socket, listener) = loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+            if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await {
+                break (socket, listener);
+            }
+        };
         let address = socket.local_addr().expect("an address").to_string();
         let (script, asked): (Arc<Mutex<Script>>, Arc<Mutex<Vec<String>>>) = Default::default();
-        let server = tokio::spawn(serve(socket, script.clone(), asked.clone()));
-        Self { address, script, asked, server }
+        let over_tcp = tokio::spawn(serve_tcp(listener, script.clone(), asked.clone()));
+        let servers = [tokio::spawn(serve(socket, script.clone(), asked.clone())), over_tcp];
+        Self { address, script, asked, servers }
     }
 
     /// Says what `name` answers, one after the other.
@@ -66,6 +77,11 @@ impl NameServer {
         &self.address
     }
 
+    /// The names whose IPv4 addresses were asked for, in order.
+    pub fn all_asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no test panics here").clone()
+    }
+
     /// How often the IPv4 addresses of `name` were asked for.
     pub fn asked(&self, name: &str) -> usize {
         let name = fqdn(name).to_ascii();
@@ -75,7 +91,7 @@ impl NameServer {
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -89,13 +105,35 @@ async fn serve(socket: UdpSocket, script: Arc<Mutex<Script>>, asked: Arc<Mutex<V
     let mut buffer = [0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
         let question = Message::from_vec(&buffer[..length]).expect("a question");
-        if let Some(answer) = answer(&question, &script, &asked) {
+        if let Some(answer) = answer(&question, &script, &asked, false) {
             let _ = socket.send_to(&answer.to_vec().expect("it is whole"), from).await;
         }
     }
 }
 
-fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>) -> Option<Message> {
+/// A question and its answer come behind their length.
+async fn serve_tcp(listener: TcpListener, script: Arc<Mutex<Script>>, asked: Arc<Mutex<Vec<String>>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (script, asked) = (script.clone(), asked.clone());
+        tokio::spawn(async move {
+            while let Ok(length) = stream.read_u16().await {
+                let mut bytes = vec![0; length.into()];
+                if stream.read_exact(&mut bytes).await.is_err() {
+                    return;
+                }
+                let question = Message::from_vec(&bytes).expect("a question");
+                let Some(answer) = answer(&question, &script, &asked, true) else { return };
+                let bytes = answer.to_vec().expect("it is whole");
+                let length = u16::try_from(bytes.len()).expect("it is short").to_be_bytes();
+                if stream.write_all(&[&length[..], &bytes].concat()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>, is_tcp: bool) -> Option<Message> {
     let query = question.queries.first().expect("it asks for something").clone();
     let (name, kind) = (query.name().to_lowercase(), query.query_type());
     let mut answer = Message::response(question.metadata.id, OpCode::Query);
@@ -126,15 +164,15 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
                 (owner, place) = (target.clone(), target);
                 continue;
             }
-            Reply::Addresses(addresses) => {
-                for address in addresses {
-                    let data = RData::from(address);
-                    if data.record_type() == kind {
-                        answer.add_answer(Record::from_rdata(owner.clone(), 0, data));
-                    }
-                }
-            }
+            Reply::OverTcp(_) if !is_tcp => answer.metadata.truncation = true,
+            Reply::Addresses(addresses) | Reply::OverTcp(addresses) => add(&mut answer, &owner, kind, addresses, 0),
+            Reply::Lasting(addresses, seconds) => add(&mut answer, &owner, kind, addresses, seconds),
         }
         return Some(answer);
     }
+}
+
+fn add(answer: &mut Message, owner: &Name, kind: RecordType, addresses: Vec<IpAddr>, seconds: u32) {
+    let all = addresses.into_iter().map(RData::from).filter(|data| data.record_type() == kind);
+    answer.add_answers(all.map(|data| Record::from_rdata(owner.clone(), seconds, data)));
 }
