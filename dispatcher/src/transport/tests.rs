@@ -287,9 +287,8 @@ async fn what_breaks_on_a_new_connection_is_not_sent_again_whoever_answered_befo
         };
         let address = receiver("127.0.0.1:0", serve).await;
         assert_eq!(transport.send(&request(address, &[])).await.map(|answer| answer.status), Ok(204));
-        let mut broken = transport.send(&request(address, &[])).await.expect_err("it is closed");
+        let broken = transport.send(&request(address, &[])).await.expect_err("it is closed");
         // The connection may still have been in the pool, and then a new one was taken; what breaks there is not repeated.
-        broken.detail = None;
         assert_eq!(broken.message, "the connection was closed before an answer came");
         assert_eq!(taken.load(Ordering::Relaxed), 2, "{}", String::from_utf8_lossy(head));
     }

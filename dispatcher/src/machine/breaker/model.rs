@@ -32,6 +32,7 @@ enum Step {
     Reread,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 struct Told {
     now: Timestamp,

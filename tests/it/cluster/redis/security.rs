@@ -92,8 +92,8 @@ async fn a_redis_user_who_may_not_do_what_a_node_does_is_told_what_that_is() {
     let commands = "+evalsha +eval +script|load +hmget +hset +hdel +hincrby +zadd +zrem +zcard +zrange +zremrangebyscore \
                     +zremrangebyrank +sadd +srem +sismember +unlink";
     let may = |rights: &str| {
-        let rights: Vec<String> = rights.split_whitespace().map(str::to_owned).collect();
-        [vec!["ACL", "SETUSER", "node", "reset", "on", ">x"].into_iter().map(str::to_owned).collect(), rights].concat()
+        let asked = format!("ACL SETUSER node reset on >x {rights}");
+        asked.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let url = format!("redis://node:x@{}/", server.address());
     for (rights, wanted) in [

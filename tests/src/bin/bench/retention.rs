@@ -66,7 +66,7 @@ fn faults([alone, beside]: [Option<f64>; 2], open: i64, waited: i64) -> Vec<Stri
     match (alone, beside) {
         (Some(alone), Some(beside)) if beside <= SLOWER_MAX * alone => {}
         (alone, beside) => {
-            faults.push(format!("the p99 of a publish is {beside:?} ms beside the sweep, {alone:?} ms alone"))
+            faults.push(format!("the p99 of a publish is {beside:?} ms beside the sweep, {alone:?} ms alone"));
         }
     }
     if open != OPEN {
