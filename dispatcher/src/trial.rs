@@ -65,7 +65,7 @@ async fn try_schedule(link: &Arc<Link>) -> Result<(), Unavailable> {
     schedule.write(&place, &[], &gone).await?;
     schedule.complete(&place).await?;
     schedule.range(&place, now, now, 0, 1).await?;
-    schedule.is_whole(&place, endpoint).await?;
+    schedule.refill(&place, endpoint, &entries).await?;
     schedule.begin(&Place { generation: "end".to_owned(), ..place.clone() }).await?;
     schedule.forget(place.shard).await
 }
