@@ -2,7 +2,7 @@
 
 use angarium_dispatcher::{Cancel, RetryError};
 use angarium_entity::api_key::Scope;
-use angarium_entity::confirmation::{RESEND_AFTER, SENT_MAX, SENT_WITHIN};
+use angarium_entity::confirmation::{SENT_MAX, SENT_WITHIN};
 use angarium_entity::event_type::reserved::SUBSCRIPTION_CONFIRMATION;
 use angarium_entity::{AttemptId, DeliveryId, Timestamp, attempt, confirmation, delivery, endpoint, subscription};
 use async_graphql::Enum;
@@ -219,22 +219,21 @@ async fn refuse_gone(state: &AppState, row: &delivery::Model) -> Result<(), Refu
     Ok(())
 }
 
-/// A message that asks for a confirmation goes out by hand as seldom as another would, and not again where it arrived.
+/// A message that asks for a confirmation goes out by hand as often a day as others may, and not again where it arrived.
 async fn refuse_asking(state: &AppState, row: &delivery::Model) -> Result<(), Refusal<ErrorCode>> {
     use attempt::{Column, Trigger};
     let refused = |code, message: String| Err(Problem { code, message, field: Path::argument("id") }.into());
     let instead = "`webhookSubscriptionConfirmationResend` sends another";
     let message = confirmation::Entity::find_by_id(row.event_id).one(state.db.read()).await?;
-    if message.is_none_or(|message| message.ended_at.is_some()) {
+    // Whether or not a sweep has ended it yet.
+    let is_over = |end: Timestamp| end <= state.now();
+    if message.is_none_or(|message| message.ended_at.is_some() || message.expires_at.is_some_and(is_over)) {
         return refused(ErrorCode::NotRetryable, format!("is of a message that confirms nothing any more; {instead}"));
     }
     if row.status == delivery::Status::Succeeded {
         return refused(ErrorCode::NotRetryable, format!("is of a message that arrived; {instead}"));
     }
     let now = state.now();
-    if let Some(again) = row.last_attempt_at.map(|last| last + RESEND_AFTER).filter(|again| *again > now) {
-        return refused(ErrorCode::LimitReached, format!("was sent a moment ago; ask again after {again}"));
-    }
     let by_hand = attempt::Entity::find()
         .filter(Column::DeliveryId.eq(row.id))
         .filter(Column::Trigger.eq(Trigger::Manual))

@@ -350,7 +350,7 @@ on_both_databases! {
         app.end().await;
     }
 
-    async fn a_message_that_arrived_is_not_sent_again_by_hand_and_one_that_did_not_no_oftener_than_another_would(app) {
+    async fn a_message_that_arrived_is_not_sent_again_by_hand_and_one_that_did_not_ten_times_a_day(app) {
         want(&app, "LINK").await;
         let receiver = app.receiver().await.answer_statuses([204, 500, 500]);
         app.subscribe(receiver.url()).await;
@@ -363,15 +363,13 @@ on_both_databases! {
         let input = json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": { "delays": [] } });
         builder::subscribe(&app.api, input).await;
         let failed = app.delivery_in("EXHAUSTED").await["id"].take();
-        assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
         let receiver = receiver.answer_statuses([500; 12]);
         for sent in 3..=12 {
-            app.clock.advance(Duration::from_mins(1));
             assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, [] as [&str; 0], "{sent}");
             messages(&receiver, sent).await;
             app.delivery_in("EXHAUSTED").await;
-            assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
         }
+        assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
         app.clock.advance(Duration::from_hours(1));
         assert_eq!(problems(&app.api, RETRY, json!({ "id": failed })).await, ["LIMIT_REACHED id"]);
         app.end().await;
@@ -384,10 +382,12 @@ on_both_databases! {
         let other = app.subscribe(receiver.url()).await;
         let url = |n: u32| format!("{}{n}", receiver.url());
         let move_to = async |n: u32| problems(&app.api, UPDATE_ENDPOINT, json!({ "id": subscribed.endpoint, "input": { "url": url(n) } })).await;
+        app.deliveries_in("SUCCEEDED", 2).await;
         for n in 1..10 {
             assert_eq!(move_to(n).await, [] as [&str; 0], "{n}");
+            // One that is still on its way when the URL changes again is canceled.
+            app.deliveries_in("SUCCEEDED", n as usize + 2).await;
         }
-        app.deliveries_in("SUCCEEDED", 11).await;
         assert_eq!(move_to(10).await, ["LIMIT_REACHED input.url"]);
         let change = |endpoint: Value| json!({ "id": subscribed.id, "input": { "endpoint": endpoint } });
         let within = change(json!({ "update": { "url": url(10) } }));

@@ -101,6 +101,5 @@ async fn a_thousand_stalled_sockets_cost_less_than_64_mib() {
         most.saturating_sub(before),
         idle.saturating_sub(before)
     );
-    assert_eq!(streams(&process).await, SOCKETS, "nobody was put out for being slow");
     drop(sockets);
 }

@@ -90,7 +90,7 @@ async fn a_redis_lets_in_who_knows_user_and_password_and_nobody_else() {
 async fn a_redis_user_who_may_not_do_what_a_node_does_is_told_what_that_is() {
     let server = RedisServer::start(&RedisSetup::default()).await;
     let commands = "+evalsha +eval +script|load +hmget +hset +hdel +hincrby +zadd +zrem +zcard +zrange +zremrangebyscore \
-                    +zremrangebyrank +sadd +srem +sismember +unlink";
+                    +zremrangebyrank +zscore +unlink";
     let may = |rights: &str| {
         let asked = format!("ACL SETUSER node reset on >x {rights}");
         asked.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
@@ -103,7 +103,7 @@ async fn a_redis_user_who_may_not_do_what_a_node_does_is_told_what_that_is() {
         ),
         (format!("~other:* &ang:* +ping +info +publish +subscribe {commands}"), Some("do not run on keys `ang:")),
         (
-            format!("~ang:* &ang:* +ping +info +publish +subscribe {commands}").replace("+sadd ", ""),
+            format!("~ang:* &ang:* +ping +info +publish +subscribe {commands}").replace("+zscore ", ""),
             Some("do not run on keys"),
         ),
         (
