@@ -173,10 +173,16 @@ impl Run<'_> {
         copies: usize,
     ) -> Measured {
         let watched = stage.watched();
-        let before = watched.cpu();
+        let (before, log) = (watched.cpu(), stage.log_bytes().await);
         let published = load.run(api, &stage.bases()).await;
         self.await_arrivals(published.events * copies as u64).await;
-        self.judge(name, &watched, &before, published, copies)
+        let mut measured = self.judge(name, &watched, &before, published, copies);
+        if let (Some(before), Some(after)) = (log, stage.log_bytes().await)
+            && let Ok(deliveries @ 1..) = i64::try_from(measured.deliveries)
+        {
+            measured.note = format!("{} B of log each", (after - before) / deliveries);
+        }
+        measured
     }
 
     pub(crate) fn judge(

@@ -32,6 +32,14 @@ const RETRIES_OF_EACH: u32 = 100;
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 const WAITING_AT_RESTART: u32 = 1_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// DESIGN §8: 99 of 100 arrive beside hanging neighbours within so many times the time without them.
+const BESIDE_MAX: f64 = 2.0;
+/// The same: memory of a node with many endpoints, their share of a core and what they ask each second when idle, and
+/// Redis for each retry that waits.
+const MANY_BYTES_MAX: u64 = 300 << 20;
+const IDLE_SHARE_MAX: f64 = 1.0;
+const IDLE_ASKED_MAX: f64 = 20.0;
+const RETRY_BYTES_MAX: i64 = 60;
 
 impl Run<'_> {
     pub(crate) async fn backlog(&self, name: &str, stage: &Stage, ordering: &'static str) -> Measured {
@@ -75,6 +83,10 @@ impl Run<'_> {
         }
         let mut beside = self.measure(&format!("{name}: beside"), stage, &api, &steady, 1).await;
         beside.note = format!("{hanging} requests hung");
+        if let (Some([.., without]), Some([.., with])) = (&alone.arrival, &beside.arrival) {
+            let times = with / without;
+            beside.faults.extend((times > BESIDE_MAX).then(|| format!("99 of 100 arrive {times:.1} times as late")));
+        }
         vec![alone, beside]
     }
 
@@ -102,6 +114,9 @@ impl Run<'_> {
         waiting.lost = (MANY - arrived) as u64;
         waiting.note = format!("endpoints made in {:.0} s; now {} MiB", made.as_secs_f64(), watched.memory().1 >> 20);
 
+        let bytes = watched.memory().1;
+        waiting.faults.extend((bytes > MANY_BYTES_MAX).then(|| format!("{} MiB of memory", bytes >> 20)));
+
         tokio::time::sleep(IDLE).await;
         let (cpu, statements, asked) = (watched.cpu(), stage.transactions().await, commands(stage).await);
         tokio::time::sleep(IDLE).await;
@@ -110,14 +125,20 @@ impl Run<'_> {
         let share = used["node"].as_secs_f64() / IDLE.as_secs_f64() * 100.0;
         let mut idle = Measured { name: "many: idle".to_owned(), memory: watched.memory().1, ..Measured::default() };
         idle.note = format!("{share:.2} % of a core");
-        if let (Some(before), Some(after)) = (statements, after) {
-            let each_second = (after - before) / i64::try_from(IDLE.as_secs()).expect("a minute");
-            idle.note.extend([", ", &each_second.to_string(), " transactions/s"]);
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let each_second =
+            |before: Option<i64>, after: Option<i64>| Some((after? - before?) as f64 / IDLE.as_secs_f64());
+        let mut asked_in_all = 0.0;
+        let kinds =
+            [(each_second(statements, after), "transactions/s"), (each_second(asked, asked_after), "Redis commands/s")];
+        for (rate, name) in kinds {
+            if let Some(rate) = rate {
+                asked_in_all += rate;
+                idle.note.push_str(&format!(", {rate:.1} {name}"));
+            }
         }
-        if let (Some(before), Some(after)) = (asked, asked_after) {
-            let each_second = (after - before) / i64::try_from(IDLE.as_secs()).expect("a minute");
-            idle.note.extend([", ", &each_second.to_string(), " Redis commands/s"]);
-        }
+        idle.faults.extend((share >= IDLE_SHARE_MAX).then(|| format!("{share:.2} % of a core")));
+        idle.faults.extend((asked_in_all >= IDLE_ASKED_MAX).then(|| format!("{asked_in_all:.1} asked each second")));
         vec![waiting, idle]
     }
 
@@ -147,6 +168,7 @@ impl Run<'_> {
         if let (Some(before), Some(after)) = (before.1, bytes(stage).await) {
             let each = (after - before) / i64::try_from(waiting).expect("a hundred thousand");
             measured.note = format!("{each} bytes of Redis for each that waits");
+            measured.faults.extend((each > RETRY_BYTES_MAX).then(|| format!("{each} bytes of Redis for each retry")));
         }
         measured
     }

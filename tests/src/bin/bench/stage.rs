@@ -120,8 +120,17 @@ impl Stage {
     /// Transactions that the database has committed or rolled back, which is about as many as statements were sent while
     /// idle.
     pub(crate) async fn transactions(&self) -> Option<i64> {
+        self.ask("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()").await
+    }
+
+    /// Bytes that PostgreSQL has ever written to its log.
+    pub(crate) async fn log_bytes(&self) -> Option<i64> {
+        self.ask("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint").await
+    }
+
+    /// A number, if the database is PostgreSQL.
+    async fn ask(&self, asked: &str) -> Option<i64> {
         let db = sea_orm::Database::connect(self.installation.database()).await.ok()?;
-        let asked = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
         let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await.ok()??;
         row.try_get_by_index(0).ok()
     }
