@@ -307,13 +307,13 @@ impl Handler<Configure> for EndpointActor {
         let unstarted = std::mem::take(&mut self.unstarted);
         self.step(input, ctx);
         for job in unstarted {
-            match self.settings.clone().filter(|_| self.may_start() && self.shared.ownership.may_send()) {
+            let may_send = self.may_start() && self.shared.ownership.may_send();
+            if let Some(settings) = self.settings.clone().filter(|_| may_send) {
                 // Should the subscription still be unknown, that is our own fault, and nothing is sent.
-                Some(settings) => self.send(settings, job, ctx),
-                None => {
-                    self.shared.ended(job.delivery_id);
-                    self.failed_ourselves(job.delivery_id, ctx);
-                }
+                self.send(settings, job, ctx);
+            } else {
+                self.shared.ended(job.delivery_id);
+                self.failed_ourselves(job.delivery_id, ctx);
             }
         }
     }

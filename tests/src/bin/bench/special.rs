@@ -134,7 +134,7 @@ impl Run<'_> {
         for (rate, name) in kinds {
             if let Some(rate) = rate {
                 asked_in_all += rate;
-                idle.note.push_str(&format!(", {rate:.1} {name}"));
+                idle.note.extend([", ", &format!("{rate:.1}"), " ", name]);
             }
         }
         idle.faults.extend((share >= IDLE_SHARE_MAX).then(|| format!("{share:.2} % of a core")));

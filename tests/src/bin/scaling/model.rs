@@ -200,7 +200,7 @@ impl World<'_> {
                         break;
                     }
                 }
-                Event::NodeDone(node, next) => self.node_done(node, next),
+                Event::NodeDone(node, next) => self.node_done(node, &next),
                 Event::PostgresDone(next) => self.postgres_done(next),
                 Event::Flushed => self.flushed(),
                 Event::Answered(node) => {
@@ -259,12 +259,12 @@ impl World<'_> {
         self.after(cost, Event::PostgresDone(next));
     }
 
-    fn node_done(&mut self, node: usize, next: Next) {
+    fn node_done(&mut self, node: usize, next: &Next) {
         self.nodes[node].free += 1;
         if let Some((cost, waiting)) = self.nodes[node].waiting.pop_front() {
             self.on_node(node, cost, waiting);
         }
-        match next {
+        match *next {
             Next::Read(node, began) => {
                 self.committers[node][0].waiting.push(began);
                 self.commit(node, 0);
