@@ -41,6 +41,12 @@ impl Run<'_> {
         stage.kill_nodes();
         stage.start_nodes(self.options.nodes);
         let begun = Instant::now();
+        // It has to take over from the one that was killed before it sweeps.
+        let all = count(&db, &old_rows()).await;
+        while count(&db, &old_rows()).await == all {
+            assert!(begun.elapsed() < GONE_WITHIN, "what is old is not deleted");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         let watching = tokio::spawn(longest_wait(db.clone()));
         let api = api.at(&stage.bases()[0]);
         let mut beside = self.measure("retention: beside", stage, &api, &load, 1).await;
