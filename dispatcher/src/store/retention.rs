@@ -3,11 +3,12 @@
 //! Open    an event stays for as long as one of its deliveries is open, however old it is. Who sends it again holds its row
 //!         (`replay/send.rs`), and so does who deletes it: first the rows are taken, those left out that somebody holds, and
 //!         only a statement behind that looks for deliveries, which sees what was committed until then.
-//! Steps   each is a transaction of its own, with a pause behind it: what is old can wait.
+//! Steps   each is a transaction of its own, with a pause behind it that is at least as long: what is old can wait, and
+//!         those who publish have the database for half of the time at least.
 //! Silence streams are not told: nothing that anybody follows has changed.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use angarium_entity::clock::SharedClock;
 use angarium_entity::delivery::Status;
@@ -19,8 +20,8 @@ use sea_orm::{Condition, ConnectionTrait, DbErr, QueryOrder, QuerySelect, Statem
 /// Pause between two sweeps.
 const EVERY: Duration = Duration::from_mins(10);
 /// Events, and deliveries, of one step.
-const STEP: u64 = 500;
-/// Pause between two steps.
+const STEP: u64 = 250;
+/// Shortest pause between two steps.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Those with an event that is too old; each is one look into an index.
@@ -44,13 +45,19 @@ async fn sweep(db: &Database, now: Timestamp) -> Result<(), DbErr> {
         let retention: i64 = row.try_get("", "retention_ms")?;
         let before = now - Duration::from_millis(u64::try_from(retention).unwrap_or(u64::MAX));
         let workspace = row.try_get("", "id")?;
-        let mut after = None;
+        let (mut after, mut began) = (None, Instant::now());
         while let Some(last) = step(db, workspace, before, after).await? {
             after = Some(last);
-            tokio::time::sleep(PAUSE).await;
+            began = rest(began).await;
         }
     }
     Ok(())
+}
+
+/// Rests behind a step that began then. Answers when the next begins.
+async fn rest(began: Instant) -> Instant {
+    tokio::time::sleep(began.elapsed().max(PAUSE)).await;
+    Instant::now()
 }
 
 /// Deletes what can go of the events behind `after` and answers the last of them; none at the end.
@@ -92,8 +99,9 @@ async fn step(
         .collect();
     let done: Vec<EventId> = old.into_iter().map(|(id, _)| id).filter(|id| !waiting.contains(id)).collect();
     if !done.is_empty() {
+        let mut began = Instant::now();
         while delete_deliveries(db, &done).await? == STEP {
-            tokio::time::sleep(PAUSE).await;
+            began = rest(began).await;
         }
         delete_events(db, &done).await?;
     }
