@@ -74,7 +74,10 @@ const COMMANDS: &[(&str, &[Run])] = &[
     ("tests/stack", &[SCRIPT, Long]),
     ("tests/bench", &[SCRIPT, Long, BENCH]),
     ("tests/bench list", &[BENCH]),
-    ("tests/bench single batch fanout fifo strict backlog-fifo backlog-strict steady", &[BENCH]),
+    (
+        "tests/bench hanging-same hanging-other single batch fanout fifo strict backlog-fifo backlog-strict steady",
+        &[BENCH],
+    ),
     ("--store sqlite", &[BENCH]),
     ("--runs 3", &[BENCH]),
     ("--config", &[By("api/tests/cli.rs", r#""--config""#)]),
