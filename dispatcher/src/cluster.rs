@@ -11,7 +11,10 @@
 //!          node that was buried becomes durable, whenever it wakes up. It notices, drops what it knows and joins again
 //!          as another node.
 //! Moves    rendezvous hashing says where each shard belongs, so a node that comes or goes moves only what it must. A
-//!          shard is given away when nothing of it is in flight and its last result is durable, [`MOVES_MAX`] at a time.
+//!          shard is given away when nothing of it is in flight and its last result is durable: those first that are
+//!          quiet, [`MOVES_MAX`] at a time, then [`BUSY_MOVES_MAX`] of the others, which start nothing more meanwhile. One
+//!          that was not quiet in time stays, and goes alone later, with more patience. A release names the epoch, so
+//!          that one which comes late takes nothing away.
 //! Strict   who takes a shard from a buried node waits for the timeout of a STRICT endpoint before its first request:
 //!          what the dead had sent has ended by then.
 //! Alone    while a node is the only one, what it publishes goes straight to its actors. A publish reads the version of

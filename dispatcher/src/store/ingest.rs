@@ -8,7 +8,8 @@
 //! One trip   on PostgreSQL a group is one statement that commits itself, as long as what is known of its workspaces is
 //!            right; the statement checks that. Keys of idempotency, and whatever has changed, take a transaction.
 //! Unknown    when the connection breaks during a commit, the events are looked up before anybody is answered. A group
-//!            is never tried again under other IDs: it may be there already.
+//!            is never tried again under other IDs: it may be there already, or PostgreSQL may still be storing it. Under the
+//!            same IDs it is, once, and of two only one is ever stored.
 //! Filters    are run elsewhere (see [`super::sieve`]), mostly before a publish gets here. One that depends on a filter that
 //!            was not asked, because the configuration has just changed, is sent back, before anything of its group is
 //!            written, and at most [`SENT_BACK_MAX`] times.
