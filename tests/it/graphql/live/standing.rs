@@ -48,16 +48,33 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     async fn subscriptions(app: &'a TestApp, variables: Value) -> Self {
-        let stream = app.api.subscribe(SUBSCRIPTIONS, variables).await;
-        let (field, object, deleted) =
-            ("webhookSubscriptionUpdated", "webhookSubscription", "deletedWebhookSubscriptionId");
-        Self { app, stream, query: SUBSCRIPTIONS, field, object, deleted }
+        let names = ("webhookSubscriptionUpdated", "webhookSubscription", "deletedWebhookSubscriptionId");
+        Self::open(app, SUBSCRIPTIONS, names, variables).await
     }
 
     async fn endpoints(app: &'a TestApp, variables: Value) -> Self {
-        let stream = app.api.subscribe(ENDPOINTS, variables).await;
-        let (field, object, deleted) = ("webhookEndpointUpdated", "webhookEndpoint", "deletedWebhookEndpointId");
-        Self { app, stream, query: ENDPOINTS, field, object, deleted }
+        let names = ("webhookEndpointUpdated", "webhookEndpoint", "deletedWebhookEndpointId");
+        Self::open(app, ENDPOINTS, names, variables).await
+    }
+
+    /// A stream that says nothing at first does not say either when it has begun, and a change before that is not told. So
+    /// one that is to begin now begins with a snapshot, and is here when that is over.
+    async fn open(
+        app: &'a TestApp,
+        query: &'static str,
+        (field, object, deleted): (&'static str, &'static str, &'static str),
+        mut variables: Value,
+    ) -> Self {
+        let begins_now = variables["snapshot"].is_null() && variables["after"].is_null();
+        if begins_now {
+            variables["snapshot"] = json!(true);
+        }
+        let stream = app.api.subscribe(query, variables).await;
+        let mut watch = Self { app, stream, query, field, object, deleted };
+        if begins_now {
+            watch.until_caught_up().await;
+        }
+        watch
     }
 
     async fn message(&mut self) -> Value {
