@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use angarium_entity::subscription::event_filter::EventFilter;
-use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId, endpoint, subscription};
-use sea_orm::entity::prelude::*;
+use angarium_entity::{EndpointId, SubscriptionId, Timestamp, WorkspaceId};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
+use self::load::load;
 use super::sieve::{Condition, Verdicts};
 use super::sql;
+
+mod load;
 
 /// Workspaces whose tables are kept.
 const KEPT_MAX: usize = 10_000;
@@ -134,44 +136,6 @@ impl MatchTable {
     pub(crate) fn endpoint_of(&self, subscription: SubscriptionId) -> Option<EndpointId> {
         self.entries.iter().find(|entry| entry.subscription_id == subscription).map(|entry| entry.endpoint_id)
     }
-
-    /// Reads the rows. Filters that `former` has stay read.
-    async fn load(
-        db: &impl ConnectionTrait,
-        workspace: WorkspaceId,
-        version: i64,
-        former: Option<&Self>,
-    ) -> Result<Self, DbErr> {
-        let conditions =
-            former.into_iter().flat_map(|table| &table.entries).filter_map(|entry| entry.condition.as_ref());
-        let mut conditions: HashMap<u128, Arc<Condition>> =
-            conditions.map(|condition| (condition.key(), condition.clone())).collect();
-        let mut condition = |text: &String| {
-            conditions.entry(Condition::key_of(text)).or_insert_with(|| Arc::new(Condition::new(text))).clone()
-        };
-        let subscriptions =
-            subscription::Entity::of(workspace).filter(subscription::Column::Enabled.eq(true)).all(db).await?;
-        let mut ordered = subscriptions;
-        ordered.retain(|subscription| !subscription.is_pending());
-        ordered.sort_by_key(|subscription| (subscription.created_at, subscription.id));
-        let endpoints: HashMap<EndpointId, endpoint::Model> =
-            endpoint::Entity::of(workspace).all(db).await?.into_iter().map(|row| (row.id, row)).collect();
-        let entries: Vec<Entry> = ordered
-            .iter()
-            .filter_map(|subscription| {
-                let endpoint = endpoints.get(&subscription.endpoint_id)?;
-                Some(Entry {
-                    subscription_id: subscription.id,
-                    endpoint_id: endpoint.id,
-                    shard: endpoint.shard,
-                    expires_at: subscription.expires_at,
-                    filter: EventFilter::from(subscription),
-                    condition: subscription.filter.as_ref().map(&mut condition),
-                })
-            })
-            .collect();
-        Ok(Self::new(version, entries))
-    }
 }
 
 /// Tables by workspace. A table is used only at the version that the transaction of the publish sees, so a
@@ -202,7 +166,7 @@ impl MatchTables {
             let table = match self.latest(workspace) {
                 Some(known) if known.version == version => known,
                 former => {
-                    let loaded = Arc::new(MatchTable::load(db, workspace, version, former.as_deref()).await?);
+                    let loaded = Arc::new(load(db, workspace, version, former.as_deref()).await?);
                     let mut kept = self.lock();
                     if kept.len() >= KEPT_MAX {
                         kept.clear();
@@ -258,45 +222,12 @@ async fn versions(
 impl Entry {
     /// Of a subscription that has just this pattern.
     fn of_pattern(endpoint_id: EndpointId, pattern: &str, expires_at: Option<Timestamp>) -> Self {
-        use angarium_entity::json::StringList;
-        use angarium_entity::workspace::SubscriptionConfirmation;
-
-        let now = Timestamp::from_millis(1);
-        let subscription = subscription::Model {
-            id: SubscriptionId::new(now),
-            workspace_id: WorkspaceId::new(now),
-            endpoint_id,
-            name: None,
-            description: None,
-            owner_id: None,
-            event_types: StringList(vec![pattern.to_owned()]),
-            channels: None,
-            metadata: None,
-            retry_policy: None,
-            filter: None,
-            payload_fields: None,
-            revision: 1,
-            service: None,
-            enabled: true,
-            held_since: None,
-            expires_at,
-            expiry_due_at: expires_at,
-            expired_at: None,
-            confirmation: SubscriptionConfirmation::None,
-            confirmed_at: None,
-            confirmation_expires_at: None,
-            version: 1,
-            created_by: None,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-        };
         Entry {
-            subscription_id: subscription.id,
+            subscription_id: SubscriptionId::new(Timestamp::from_millis(1)),
             endpoint_id,
             shard: 0,
             expires_at,
-            filter: EventFilter::from(&subscription),
+            filter: EventFilter::new(&vec![pattern.to_owned()].into(), None),
             condition: None,
         }
     }

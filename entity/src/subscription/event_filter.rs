@@ -1,7 +1,7 @@
 //! Which events a subscription wants, by type and channel.
 
-use super::Model;
 use crate::event_type::{is_reserved, is_valid_name};
+use crate::json::StringList;
 
 /// Why a pattern is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -51,6 +51,12 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Of the columns of a subscription. A stored pattern that no longer parses matches nothing.
+    pub fn new(event_types: &StringList, channels: Option<StringList>) -> Self {
+        let patterns = event_types.0.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+        Self { patterns, channels: channels.map(|channels| channels.0) }
+    }
+
     /// Whether an event of this type and these channels is wanted.
     pub fn matches(&self, event_type: &str, channels: &[String]) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(event_type))
@@ -68,16 +74,6 @@ impl EventFilter {
                 Pattern::Any | Pattern::Prefix(_) => None,
             })
         })
-    }
-}
-
-impl From<&Model> for EventFilter {
-    /// A stored pattern that no longer parses matches nothing.
-    fn from(subscription: &Model) -> Self {
-        Self {
-            patterns: subscription.event_types.0.iter().filter_map(|text| Pattern::parse(text).ok()).collect(),
-            channels: subscription.channels.as_ref().map(|channels| channels.0.clone()),
-        }
     }
 }
 
