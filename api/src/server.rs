@@ -173,6 +173,7 @@ impl Opening {
             arbiters: config.dispatcher.arbiters,
             in_flight_max: config.dispatcher.in_flight_max,
             idle_hosts_max: config.dispatcher.idle_hosts_max,
+            awake_max: angarium_dispatcher::config::AWAKE_MAX,
             guard: AddressGuard::new(config.dispatcher.allowed.clone()),
             name_servers: config.dispatcher.name_servers.clone(),
             proxy: config.dispatcher.proxy.clone(),

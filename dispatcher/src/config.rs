@@ -16,6 +16,9 @@ pub struct Config {
     /// Hosts that each thread keeps unused connections for, [`IDLE_PER_HOST`] of them for each. From 1; [`IDLE_HOSTS_MAX`]
     /// where files are plenty.
     pub idle_hosts_max: usize,
+    /// Endpoints that each thread keeps awake before it forgets those with nothing to do early. [`AWAKE_MAX`], except in a
+    /// test.
+    pub awake_max: usize,
     /// Which addresses may be connected to.
     pub guard: AddressGuard,
     /// What is asked for the addresses of names; empty for what the system names.
@@ -41,6 +44,9 @@ pub struct Config {
 pub const IDLE_HOSTS_MAX: usize = 2_048;
 /// Unused connections kept for each host.
 pub const IDLE_PER_HOST: usize = 4;
+
+/// Endpoints that a thread keeps awake before those with nothing to do are forgotten early. Each takes some KiB.
+pub const AWAKE_MAX: usize = 4_096;
 
 /// How long a node that says nothing keeps its shards.
 pub const LEASE_TTL: Duration = crate::cluster::TTL;

@@ -103,6 +103,7 @@ impl Dispatcher {
             clock: clock.clone(),
             sealer: sealer.clone(),
             in_flight_max: config.in_flight_max,
+            awake_max: config.awake_max,
             shard_count,
             asks,
             reports,

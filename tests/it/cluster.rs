@@ -1,5 +1,6 @@
 //! Several nodes on one database.
 
+mod crowd;
 mod membership;
 mod order;
 mod redis;

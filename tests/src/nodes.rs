@@ -5,6 +5,7 @@ use std::sync::Arc;
 use angarium_api::AppState;
 use angarium_api::server::{Grace, Server};
 use angarium_dispatcher::NodeReport;
+use angarium_dispatcher::config::AWAKE_MAX;
 use angarium_entity::Database;
 
 use crate::app::{Backend, TestApp, eventually};
@@ -18,11 +19,13 @@ pub struct Tuning {
     pub sweeps_retries: bool,
     /// Whether it is connected to Redis.
     pub redis: bool,
+    /// Endpoints that each thread keeps awake before it forgets the idle ones early.
+    pub awake_max: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { sweeps_retries: true, redis: true }
+        Self { sweeps_retries: true, redis: true, awake_max: AWAKE_MAX }
     }
 }
 
@@ -53,6 +56,7 @@ impl TestApp {
         let db = Database::open(&database.url, database.connections).await.expect("the database opens");
         let server = Server::start_for_test(&self.config, db, Arc::new(self.clock.clone()), |config| {
             config.sweeps_retries = tuning.sweeps_retries;
+            config.awake_max = tuning.awake_max;
             if !tuning.redis {
                 config.redis = None;
             }

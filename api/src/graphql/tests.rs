@@ -43,6 +43,7 @@ impl Server {
             arbiters: 1,
             in_flight_max: 8,
             idle_hosts_max: 8,
+            awake_max: angarium_dispatcher::config::AWAKE_MAX,
             guard: AddressGuard::default(),
             name_servers: Vec::new(),
             proxy: None,

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use actix::prelude::*;
 use angarium_entity::{DeliveryId, EndpointId, Timestamp};
@@ -21,20 +20,20 @@ mod facts;
 mod hints;
 mod moves;
 mod questions;
+mod rest;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
 pub(crate) use hints::{Changed, Deliver, Express, ExpressFound, ExpressRead, Kick, Reload, Remind, Wake};
 pub(crate) use moves::{AwakeWorkspaces, BusyShards, CheckVersions, Forget, Keep, MaySendAgain, Release, Revoke};
 pub(crate) use questions::{AreInFlight, Drain, LimitedUntil, Observe, Stop};
 
-/// An endpoint that had nothing to do for this long is forgotten.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// Pause between two looks for such endpoints.
-const PASSIVATE_EVERY: Duration = Duration::from_secs(15);
 pub(crate) struct Hub {
     shared: Rc<Shared>,
     queued: Arc<AtomicUsize>,
     endpoints: HashMap<EndpointId, Stub>,
+    /// So many awake endpoints are too many, see [`rest`]; and how many always may be.
+    crowd: usize,
+    awake_max: usize,
     wheel: Wheel,
     timer: Option<(Timestamp, SpawnHandle)>,
     drained: Vec<oneshot::Sender<()>>,
@@ -78,6 +77,8 @@ impl Hub {
             shared,
             queued,
             endpoints: HashMap::new(),
+            crowd: setup.awake_max,
+            awake_max: setup.awake_max,
             wheel: Wheel::default(),
             timer: None,
             drained: Vec::new(),
@@ -92,6 +93,9 @@ impl Hub {
         let may_wake = !self.shared.draining.get() && self.shared.ownership.holds(endpoint);
         if !may_wake && !self.endpoints.contains_key(&endpoint) {
             return;
+        }
+        if !self.endpoints.contains_key(&endpoint) {
+            self.make_room();
         }
         let shared = &self.shared;
         let stub = self.endpoints.entry(endpoint).or_insert_with(|| Stub {
@@ -136,16 +140,6 @@ impl Hub {
             self.tell(endpoint, Input::Kicked);
         }
         self.arm_timer(ctx);
-    }
-
-    /// Forgets endpoints that have been idle for long, if nothing was sent to them since.
-    fn passivate(&mut self, ctx: &mut Context<Self>) {
-        let now = self.shared.clock.now();
-        self.endpoints.retain(|_, stub| {
-            !stub.idle.is_some_and(|(since, handled)| handled == stub.sent && since + IDLE_TIMEOUT <= now)
-        });
-        let sleep = self.shared.clock.sleep(PASSIVATE_EVERY);
-        ctx.spawn(sleep.into_actor(self).map(|(), hub, ctx| hub.passivate(ctx)));
     }
 }
 

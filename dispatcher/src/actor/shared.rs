@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     pub(crate) clock: SharedClock,
     pub(crate) sealer: Sealer,
     pub(crate) in_flight_max: usize,
+    pub(crate) awake_max: usize,
     pub(crate) shard_count: i32,
     pub(crate) asks: mpsc::UnboundedSender<Ask>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
