@@ -11,6 +11,8 @@ use angarium_tests::chaos::scenario::{Run, Scenario};
 
 /// How long events are published in the first run.
 const TIME: Duration = Duration::from_secs(4);
+/// How long is published before the fault, and after.
+const CALM: Duration = Duration::from_secs(1);
 /// Events a second. Each goes to eight endpoints or so.
 const RATE: u32 = 60;
 /// What is too much on a machine that builds and tests other things meanwhile: what is caught up only by a sweep, not what is
@@ -32,7 +34,7 @@ async fn survives(setup: Setup, name: &'static str, fault: Fault) {
     let scenario = Scenario { name, fault, every: S(2) };
     let seed = std::env::var("CHAOS_SEED").ok().map(|seed| seed.parse().expect("CHAOS_SEED is a number"));
     let seed = seed.unwrap_or_else(rand::random::<u32>).into();
-    let run = |time| Run { setup, scenario, time, rate: RATE, seed, limits: LIMITS };
+    let run = |time| Run { setup, scenario, time, rate: RATE, calm: CALM, seed, limits: LIMITS };
     let mut outcome = run(TIME).play().await;
     // A run in which no fault hit proves nothing; a longer one may.
     for longer in 2..=RUNS_MAX {

@@ -14,6 +14,8 @@ use angarium_tests::chaos::table;
 
 /// Events a second, unless told otherwise.
 const RATE: u32 = 200;
+/// Published before the first fault of a run, and after the last, so that there is something to judge a calm machine by.
+const CALM: Duration = Duration::from_secs(4);
 /// What is too much on a machine that does nothing else.
 const LIMITS: Limits = Limits {
     late: Duration::from_millis(20),
@@ -43,7 +45,7 @@ async fn main() -> ExitCode {
                 continue;
             }
             let time = Duration::from_secs(seconds);
-            let run = Run { setup, scenario, time, rate, seed: seed.into(), limits: LIMITS };
+            let run = Run { setup, scenario, time, rate, calm: CALM, seed: seed.into(), limits: LIMITS };
             let outcome = run.play().await;
             println!("{}", table::line(setup.name(), scenario.name, &outcome.judgement));
             eprint!("{}", outcome.report);

@@ -199,6 +199,8 @@ pub struct Evidence {
     pub rows: Vec<Row>,
     /// What was broken.
     pub faults: Vec<Injected>,
+    /// Until when everything is done for the first time: connections, plans, settings. How long it takes is not judged.
+    pub warm_at: Micros,
     /// What the nodes took up.
     pub samples: Vec<Sample>,
     /// How often a node said that it had rebuilt a retry schedule.

@@ -19,8 +19,8 @@ use super::{rows, timeline};
 const PUBLISHERS: u32 = 4;
 /// Findings that are told in full.
 const TOLD_MAX: usize = 5;
-/// Published before the first fault, and after the last.
-const CALM: Duration = Duration::from_millis(1_500);
+/// Published before what takes time is judged.
+const WARM_UP: Duration = Duration::from_millis(1_500);
 /// What a node says when it finds a retry schedule missing, which it then rebuilds.
 const REBUILT: &str = "Redis has lost";
 /// How long is waited, while events are published, for a schedule to be rebuilt.
@@ -78,6 +78,8 @@ pub struct Run {
     pub time: Duration,
     /// Events a second.
     pub rate: u32,
+    /// How long is published before the first fault, and after the last.
+    pub calm: Duration,
     /// What all chance is drawn from.
     pub seed: u64,
     /// What is too much.
@@ -114,11 +116,14 @@ impl Run {
                 tokio::spawn(publisher.run(stopped.clone()))
             })
             .collect();
+        tokio::time::sleep(WARM_UP).await;
+        let warm_at = cluster.clock.now();
         let faults = self.break_things(&cluster).await;
         stop.send_replace(true);
         let mut evidence = Evidence {
             endpoints: endpoints().into_iter().map(|(endpoint, _)| endpoint).collect(),
             faults,
+            warm_at,
             ..Evidence::default()
         };
         for publisher in publishers {
@@ -139,17 +144,17 @@ impl Run {
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut faults = Vec::new();
         let until = tokio::time::Instant::now() + self.time;
-        tokio::time::sleep(CALM).await;
+        tokio::time::sleep(self.calm).await;
         loop {
             let injected = self.scenario.fault.inject(cluster, faults.len()).await;
             faults.push(injected);
             let pause = self.scenario.every.mul_f64(random.random_range(0.5..1.0));
-            if tokio::time::Instant::now() + pause + CALM >= until {
+            if tokio::time::Instant::now() + pause + self.calm >= until {
                 break;
             }
             tokio::time::sleep(pause).await;
         }
-        tokio::time::sleep_until(until.max(tokio::time::Instant::now() + CALM)).await;
+        tokio::time::sleep_until(until.max(tokio::time::Instant::now() + self.calm)).await;
         if faults.iter().any(|fault| fault.hit == Hit::Rebuilds) {
             // A lost schedule is noticed when the next retry is written, and while Redis was away that is not at once.
             wait_for(REBUILT_WITHIN, async || rebuilds(cluster) > 0).await;

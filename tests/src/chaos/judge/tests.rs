@@ -231,6 +231,8 @@ fn what_is_late_is_found() {
     evidence.faults[0].allowance = Duration::ZERO;
     evidence.published.iter_mut().for_each(|published| published.acknowledged = Some(published.sent + 60_000));
     assert!(broken(&evidence).contains(&"I8"));
+    evidence.warm_at = EVERY * EVENTS as Micros;
+    assert!(!broken(&evidence).contains(&"I8"), "not as long as everything is done for the first time");
 }
 
 #[test]

@@ -56,14 +56,14 @@ fn strict_wait(endpoint: &Endpoint) -> Duration {
     if endpoint.order == Order::Strict { REQUEST_TIME_MAX } else { Duration::ZERO }
 }
 
-/// Whether nothing was broken, nor just repaired, between two moments.
+/// Whether nothing was broken, just repaired or done for the first time between two moments.
 fn is_calm(evidence: &Evidence, from: Micros, to: Micros) -> bool {
     let disturbs = |fault: &Injected| {
         fault.from <= to
             && fault.to + micros(fault.allowance) + micros(SETTLED_AFTER) >= from
             && !fault.allowance.is_zero()
     };
-    !evidence.faults.iter().any(disturbs)
+    from >= evidence.warm_at && !evidence.faults.iter().any(disturbs)
 }
 
 /// The last fault that ended while the delivery was waiting, and how long it waited after that; nothing if another had
