@@ -31,6 +31,10 @@ pub(crate) enum Guard {
     Wait,
     /// `Turn::is_waiting`: who waits does not give the shard to one who would not know.
     KeepWhileWaiting,
+    /// `leases::release`: `WHERE shard.epoch = given.epoch`.
+    ReleaseNamesEpoch,
+    /// `Holding::Leaving`: what may have been given away sends nothing until the rows have told.
+    LeavingIsQuiet,
 }
 
 /// Something that happens; the number is that of a process.
@@ -44,7 +48,7 @@ pub(crate) enum Action {
     Renew(usize),
     /// `leases::bury`, in any turn.
     Bury(usize),
-    /// `leases::claim`; its answer may be lost.
+    /// `leases::claim`; its answer may be lost. Also of what was given away without an answer, if it is still the node's own.
     Claim {
         process: usize,
         lost: bool,
@@ -62,8 +66,13 @@ pub(crate) enum Action {
     },
     /// `write.lua`, with what was noted after a commit.
     Write(usize),
-    /// `Turn::finish_move` and `Turn::give_quiet`.
-    Release(usize),
+    /// `Turn::finish_move` and `Turn::give_quiet`. When nobody answers, the statement may still be on its way.
+    Release {
+        process: usize,
+        lost: bool,
+    },
+    /// The statement of such a release comes to the database, whenever that is. It need not come at all.
+    LateRelease,
     /// `Turn::leave`.
     Leave(usize),
     /// The process dies and is started again.
@@ -93,6 +102,7 @@ impl Protocol {
         process.in_flight.is_none()
             && process.reports.is_empty()
             && held.version < VERSIONS
+            && (!self.has(Guard::LeavingIsQuiet) || !held.leaving)
             && (!self.has(Guard::LeaseCheck) || process.trusted > 0)
             && (!self.has(Guard::Wait) || held.wait == 0)
     }
@@ -112,6 +122,10 @@ impl Protocol {
 
     fn claim(&self, world: &mut World, process: usize, id: NodeId, lost: bool) {
         let database = &mut world.database;
+        let held = &mut world.processes[process].held;
+        if held.take_if(|held| held.leaving && (database.owner, database.epoch) != (Some(id), held.epoch)).is_some() {
+            return;
+        }
         let is_free = database.owner.is_none_or(|owner| owner == id || !database.is_alive(owner));
         if self.has(Guard::ClaimOfTheFree) && !is_free {
             return;
@@ -125,6 +139,7 @@ impl Protocol {
                 epoch: database.epoch,
                 wait: if from_dead { TIMEOUT } else { 0 },
                 attached: false,
+                leaving: false,
                 version: database.version,
             });
         }
@@ -193,12 +208,16 @@ impl Model for Protocol {
         let may_fail = world.faults < FAULTS;
         let mut may = |condition: bool, action: Action| actions.extend(condition.then_some(action));
         may(true, Action::Tick);
+        may(world.late_release.is_some(), Action::LateRelease);
         for (number, process) in world.processes.iter().enumerate() {
             let has_joined = process.id.is_some();
             let is_quiet = process.in_flight.is_none() && process.reports.is_empty();
             // The processes are alike, so it does not matter which is the first.
             let is_first = world.database.epoch > 0 || number == 0;
-            let may_claim = has_joined && process.held.is_none() && world.database.epoch < EPOCHS && is_first;
+            let is_leaving = process.held.as_ref().is_some_and(|held| held.leaving);
+            let has_none = process.held.is_none() || is_leaving;
+            let may_claim = has_joined && has_none && world.database.epoch < EPOCHS && is_first;
+            let may_release = self.may_give(world, number) && !is_leaving;
             may(!has_joined && process.lives < self.lives_of(number), Action::Join(number));
             may(has_joined, Action::Renew(number));
             may(has_joined && world.database.leases.contains(&Some(0)), Action::Bury(number));
@@ -210,7 +229,8 @@ impl Model for Protocol {
             may(!process.reports.is_empty(), Action::Commit { process: number, lost: false });
             may(!process.reports.is_empty() && may_fail, Action::Commit { process: number, lost: true });
             may(process.note.is_some(), Action::Write(number));
-            may(self.may_give(world, number), Action::Release(number));
+            may(may_release, Action::Release { process: number, lost: false });
+            may(may_release && may_fail, Action::Release { process: number, lost: true });
             may(has_joined && is_quiet && may_fail, Action::Leave(number));
             may(has_joined && may_fail, Action::Crash(number));
         }
@@ -220,7 +240,11 @@ impl Model for Protocol {
         let mut world = before.clone();
         world.faults += u8::from(matches!(
             action,
-            Action::Claim { lost: true, .. } | Action::Commit { lost: true, .. } | Action::Leave(_) | Action::Crash(_)
+            Action::Claim { lost: true, .. }
+                | Action::Commit { lost: true, .. }
+                | Action::Release { lost: true, .. }
+                | Action::Leave(_)
+                | Action::Crash(_)
         ));
         match action {
             Action::Tick => world.tick(),
@@ -255,9 +279,22 @@ impl Model for Protocol {
             }
             Action::Commit { process, lost } => self.commit(&mut world, process, lost),
             Action::Write(process) => self.write(&mut world, process),
-            Action::Release(process) => {
+            Action::Release { process, lost: false } => {
                 world.processes[process].held = None;
                 world.give_away(process);
+            }
+            Action::Release { process, lost: true } => {
+                let process = &mut world.processes[process];
+                let (node, held) = (process.id?, process.held.as_mut()?);
+                held.leaving = true;
+                world.late_release = Some((node, held.epoch));
+            }
+            Action::LateRelease => {
+                let (node, epoch) = world.late_release.take()?;
+                let database = &mut world.database;
+                if database.owner == Some(node) && (!self.has(Guard::ReleaseNamesEpoch) || database.epoch == epoch) {
+                    database.owner = None;
+                }
             }
             Action::Leave(process) => {
                 if self.may_give(&world, process) {

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) faults: u8,
     pub(crate) database: Database,
     pub(crate) schedule: Schedule,
+    /// A statement that gives the shard away, of which nobody knows where it is: by whom, and under which epoch.
+    pub(crate) late_release: Option<(NodeId, u8)>,
     pub(crate) processes: [Process; PROCESSES],
     /// Requests that the receiver may still be working on: by whom, and for how long at most.
     pub(crate) wire: Vec<(NodeId, u8)>,
@@ -73,6 +75,8 @@ pub(crate) struct Held {
     pub(crate) wait: u8,
     /// Whether its schedule was taken over as well.
     pub(crate) attached: bool,
+    /// It was given away, as far as that is known.
+    pub(crate) leaving: bool,
     /// The version of the rows when they were read last.
     pub(crate) version: u8,
 }
