@@ -1,5 +1,6 @@
 //! From a publish to the receiver.
 
+mod actor;
 mod address;
 mod confirmation;
 mod crash;

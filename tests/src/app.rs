@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde_json::{Value, json};
 
 use crate::client::GraphQl;
+use crate::deadly_clock::DeadlyClock;
 use crate::receiver::Receiver;
 use crate::services::services;
 use crate::{MOMENT, builder};
@@ -39,6 +40,7 @@ pub struct TestApp {
     pub admin: GraphQl,
     /// ID of the workspace.
     pub workspace: String,
+    server_clock: DeadlyClock,
     statements: Statements,
     server: Option<Server>,
     pub(crate) config: Config,
@@ -76,14 +78,16 @@ impl TestApp {
         let config = Config::read(variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
             .expect("the settings of the test are right");
         let clock = ManualClock::at(SystemClock.now());
+        let server_clock = DeadlyClock::new(clock.clone());
         let statements = Statements::default();
-        let server = start_server(&config, &clock, &statements).await;
+        let server = start_server(&config, &server_clock, &statements).await;
         let base = format!("http://{}", server.address());
         let mut app = Self {
             clock,
             api: GraphQl::new(&base, admin_key.reveal()),
             admin: GraphQl::new(&base, admin_key.reveal()),
             workspace: String::new(),
+            server_clock,
             statements,
             server: Some(server),
             config,
@@ -128,6 +132,12 @@ impl TestApp {
         (self.statements.swap(None), answer)
     }
 
+    /// The actor of an endpoint that looks at the clock next dies of a panic. With a request running and nothing else to
+    /// do, that is when the answer comes.
+    pub fn kill_an_actor(&self) {
+        self.server_clock.arm();
+    }
+
     /// A receiver that answers 204.
     pub async fn receiver(&self) -> Receiver {
         Receiver::start().await
@@ -158,7 +168,7 @@ impl TestApp {
         if let Some(server) = self.server.take() {
             server.stop(grace).await;
         }
-        let server = start_server(&self.config, &self.clock, &self.statements).await;
+        let server = start_server(&self.config, &self.server_clock, &self.statements).await;
         let base = format!("http://{}", server.address());
         self.api = self.api.at(&base);
         self.admin = self.admin.at(&base);
@@ -240,12 +250,12 @@ impl Drop for TestApp {
     }
 }
 
-async fn start_server(config: &Config, clock: &ManualClock, statements: &Statements) -> Server {
+async fn start_server(config: &Config, clock: &DeadlyClock, statements: &Statements) -> Server {
     let db = Database::open(&config.database.url, config.database.connections).await.expect("the database opens");
     let statements = statements.clone();
     let db = db.observed(move |statement| statements.note(statement));
     angarium_migration::up(db.write()).await.expect("the migrations apply");
-    Server::start(config, db, Arc::new(clock.clone()), None).await.expect("the server starts")
+    Server::start(config, db, clock.shared(), None).await.expect("the server starts")
 }
 
 /// A fresh database on the private server.

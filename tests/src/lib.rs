@@ -9,6 +9,7 @@ pub mod builder;
 pub mod chaos;
 pub mod client;
 pub mod collector;
+pub mod deadly_clock;
 pub mod dns;
 pub mod installation;
 pub mod nodes;

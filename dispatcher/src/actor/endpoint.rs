@@ -1,9 +1,10 @@
 //! One actor for each endpoint that has something to do: the shell around [`EndpointMachine`].
 //!
 //! It holds only what the rows can rebuild. It is stopped by dropping its last address, which lets it handle what is in
-//! its mailbox first; a panic ends it too, and then its hub makes another that starts from the rows.
+//! its mailbox first; a panic ends it too, and then its hub makes another that starts from the rows, once what the dead
+//! one had reported is in them.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,9 @@ pub(crate) struct EndpointActor {
     told_idle: bool,
     job_bytes: usize,
     limited_until: Option<Timestamp>,
-    stopped: bool,
+    /// There for as long as the hub wants this actor to live. What actix says of an end is of no use: to an actor that has
+    /// panicked it says the same as to one that was stopped.
+    wanted: Weak<()>,
 }
 
 /// Something for the machine.
@@ -62,7 +65,7 @@ pub(crate) struct Abort;
 pub(crate) struct Configure(pub(crate) Option<Arc<Settings>>);
 
 impl EndpointActor {
-    pub(crate) fn new(id: EndpointId, shared: Rc<Shared>) -> Self {
+    pub(crate) fn new(id: EndpointId, shared: Rc<Shared>, wanted: Weak<()>) -> Self {
         let machine = EndpointMachine::new();
         Self {
             id,
@@ -75,7 +78,7 @@ impl EndpointActor {
             told_idle: false,
             job_bytes: 0,
             limited_until: None,
-            stopped: false,
+            wanted,
         }
     }
 
@@ -242,10 +245,6 @@ impl Actor for EndpointActor {
     fn started(&mut self, _: &mut Self::Context) {
         self.ask_for_settings();
     }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.stopped = true;
-    }
 }
 
 impl Handler<Hear> for EndpointActor {
@@ -280,8 +279,6 @@ impl Handler<Abort> for EndpointActor {
     fn handle(&mut self, Abort: Abort, ctx: &mut Self::Context) {
         self.give_back();
         self.machine = EndpointMachine::new();
-        // It was told to end: nobody is to wake it again as one that has died.
-        self.stopped = true;
         ctx.terminate();
     }
 }
@@ -327,10 +324,15 @@ impl Drop for EndpointActor {
         if self.limited_until.is_some() {
             self.shared.limits(self.id, None);
         }
-        if self.stopped || self.shared.stopping.get() {
+        if self.shared.stopping.get() {
             return;
         }
-        self.give_back();
+        if self.wanted.strong_count() == 0 {
+            // It was told to end, and mostly has nothing any more.
+            self.give_back();
+            return;
+        }
+        self.shared.died(self.id, self.machine.unsettled_ids());
         self.shared.hub.do_send(Died(self.id));
     }
 }

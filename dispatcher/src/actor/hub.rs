@@ -48,6 +48,8 @@ pub(crate) struct Hub {
 /// An endpoint that is awake. The hub is the only holder of its address, so dropping it lets the actor end.
 struct Stub {
     addr: Addr<EndpointActor>,
+    /// An actor that ends while this is there has died.
+    _wanted: Rc<()>,
     sent: u64,
     /// When it was idle, and how many messages it had handled by then.
     idle: Option<(Timestamp, u64)>,
@@ -88,8 +90,12 @@ impl Hub {
         }
     }
 
-    /// Tells an endpoint, waking it if need be and if it is this node's. What is another's is in its rows.
+    /// Tells an endpoint, waking it if need be and if it is this node's. What is another's is in its rows, and so is what
+    /// comes for one whose actor has died.
     fn tell(&mut self, endpoint: EndpointId, input: Input) {
+        if self.shared.is_dead(endpoint) {
+            return;
+        }
         let may_wake = !self.shared.draining.get() && self.shared.ownership.holds(endpoint);
         if !may_wake && !self.endpoints.contains_key(&endpoint) {
             return;
@@ -98,16 +104,19 @@ impl Hub {
             self.make_room();
         }
         let shared = &self.shared;
-        let stub = self.endpoints.entry(endpoint).or_insert_with(|| Stub {
-            addr: EndpointActor::new(endpoint, shared.clone()).start(),
-            sent: 0,
-            idle: None,
+        let stub = self.endpoints.entry(endpoint).or_insert_with(|| {
+            let wanted = Rc::new(());
+            let addr = EndpointActor::new(endpoint, shared.clone(), Rc::downgrade(&wanted)).start();
+            Stub { addr, _wanted: wanted, sent: 0, idle: None }
         });
         stub.send(Hear(input));
     }
 
     /// Tells an endpoint only if it is awake. Answers whether it was.
     fn tell_awake(&mut self, endpoint: EndpointId, input: Input) -> bool {
+        if self.shared.is_dead(endpoint) {
+            return false;
+        }
         let Some(stub) = self.endpoints.get_mut(&endpoint) else { return false };
         stub.send(Hear(input));
         true

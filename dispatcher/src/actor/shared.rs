@@ -72,6 +72,10 @@ pub(crate) struct Shared {
     governor: RefCell<Governor>,
     /// Deliveries with a request running.
     in_flight: RefCell<HashSet<DeliveryId>>,
+    /// Deliveries with a result on its way to the rows, until the hub has heard that it is there.
+    reported: RefCell<HashSet<DeliveryId>>,
+    /// Endpoints whose actors have died, until they start again, with what those had reported and is not durable yet.
+    dead: RefCell<HashMap<EndpointId, HashSet<DeliveryId>>>,
     /// Endpoints that wait only for their rate limit, and until when.
     limited: RefCell<HashMap<EndpointId, Timestamp>>,
     /// Requests that run, and results that are not durable yet.
@@ -108,6 +112,8 @@ impl Shared {
             shard_count: setup.shard_count,
             governor: RefCell::new(Governor::new(setup.in_flight_max)),
             in_flight: RefCell::default(),
+            reported: RefCell::default(),
+            dead: RefCell::default(),
             limited: RefCell::default(),
             busy: Cell::new(0),
             busy_shards: RefCell::default(),
@@ -186,9 +192,13 @@ impl Shared {
     }
 
     /// Gives a grant back, perhaps to somebody who waits for one.
-    #[expect(clippy::disallowed_methods, reason = "one message for each grant, and grants are bounded")]
     pub(crate) fn release_grant(&self, endpoint: EndpointId) {
         let granted = self.governor.borrow_mut().release(endpoint);
+        self.tell_granted(granted);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "one message for each grant, and grants are bounded")]
+    fn tell_granted(&self, granted: Vec<EndpointId>) {
         for endpoint in granted {
             self.hub.do_send(Granted(endpoint));
         }
@@ -207,12 +217,59 @@ impl Shared {
 
     /// Hands a result to the committer. It keeps its grant until it is durable, which bounds what waits there.
     pub(crate) fn report(&self, report: Report) {
+        self.reported.borrow_mut().insert(report.job.delivery_id);
         let _ = self.reports.send(report);
     }
 
+    /// The hub has heard that a result is durable, or that there will be none.
+    pub(crate) fn recorded(&self, endpoint: EndpointId, delivery: DeliveryId) {
+        self.reported.borrow_mut().remove(&delivery);
+        let left_by_the_dead = self.dead.borrow_mut().get_mut(&endpoint).is_some_and(|left| left.remove(&delivery));
+        if left_by_the_dead {
+            self.settled(endpoint);
+        }
+    }
+
+    /// The actor of an endpoint has died, with these attempts running or not durable. What ran is broken off. What it had
+    /// reported becomes durable all the same, and until then it counts as its actor had it: its shard stays, and nobody
+    /// reads its row, which is still open.
+    pub(crate) fn died(&self, endpoint: EndpointId, unsettled: impl Iterator<Item = DeliveryId>) {
+        let (left, broken_off): (HashSet<_>, HashSet<_>) =
+            unsettled.partition(|delivery| self.reported.borrow().contains(delivery));
+        let kept = left.len();
+        self.dead.borrow_mut().insert(endpoint, left);
+        for delivery in broken_off {
+            self.ended(delivery);
+            self.quieter(endpoint);
+        }
+        let granted = self.governor.borrow_mut().abandon(endpoint, kept);
+        self.tell_granted(granted);
+    }
+
+    /// Whether the actor of an endpoint has died, and no other may be started yet.
+    pub(crate) fn is_dead(&self, endpoint: EndpointId) -> bool {
+        self.dead.borrow().contains_key(&endpoint)
+    }
+
+    /// Lets an endpoint whose actor has died have another, unless something that it had reported is not durable yet.
+    /// Answers whether it may.
+    pub(crate) fn revive(&self, endpoint: EndpointId) -> bool {
+        let mut dead = self.dead.borrow_mut();
+        let may_live = dead.get(&endpoint).is_none_or(HashSet::is_empty);
+        if may_live {
+            dead.remove(&endpoint);
+        }
+        may_live
+    }
+
     /// A result is durable, or there will be none: the grant is free again.
-    #[expect(clippy::disallowed_methods, reason = "once for each shard that is given away, and at the end of a drain")]
     pub(crate) fn settled(&self, endpoint: EndpointId) {
+        self.release_grant(endpoint);
+        self.quieter(endpoint);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "once for each shard that is given away, and at the end of a drain")]
+    fn quieter(&self, endpoint: EndpointId) {
         self.busy.set(self.busy.get().saturating_sub(1));
         let shard = self.shard_of(endpoint);
         let mut busy_shards = self.busy_shards.borrow_mut();
@@ -224,7 +281,6 @@ impl Shared {
             busy_shards.remove(&shard);
         }
         drop(busy_shards);
-        self.release_grant(endpoint);
         let is_quiet = left == 0 && !self.ownership.holds(endpoint);
         if is_quiet || self.draining.get() && self.busy.get() == 0 {
             self.hub.do_send(Settled);

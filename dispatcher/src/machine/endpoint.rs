@@ -231,6 +231,11 @@ impl EndpointMachine {
         self.in_flight.iter().copied()
     }
 
+    /// Those that run, and those that have ended and are not durable yet.
+    pub(crate) fn unsettled_ids(&self) -> impl Iterator<Item = DeliveryId> + '_ {
+        self.in_flight.iter().chain(self.unrecorded.keys()).copied()
+    }
+
     /// Grants that are in use.
     pub(crate) fn unsettled(&self) -> usize {
         self.in_flight.len() + self.unrecorded.len()

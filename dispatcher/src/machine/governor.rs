@@ -82,10 +82,29 @@ impl Governor {
 
     /// A request of `endpoint` ended, or a grant was not needed. Answers who may send now.
     pub(crate) fn release(&mut self, endpoint: EndpointId) -> Vec<EndpointId> {
-        self.free += 1;
-        if let Some(workspace) = self.endpoints.get(&endpoint).map(|asker| asker.workspace) {
-            self.change(workspace, endpoint, |asker| asker.held = asker.held.saturating_sub(1));
+        // A grant that was on its way to an endpoint which has died was taken back with the others.
+        if let Some(asker) = self.endpoints.get(&endpoint).filter(|asker| asker.held > 0) {
+            self.free += 1;
+            self.change(asker.workspace, endpoint, |asker| asker.held -= 1);
         }
+        self.grant()
+    }
+
+    /// `endpoint` has died: it waits for nothing any more, and of what it held only `kept` are still in use. Answers who
+    /// may send now.
+    pub(crate) fn abandon(&mut self, endpoint: EndpointId, kept: usize) -> Vec<EndpointId> {
+        if let Some(asker) = self.endpoints.get(&endpoint) {
+            self.free += asker.held.saturating_sub(kept);
+            self.change(asker.workspace, endpoint, |asker| {
+                asker.held = asker.held.min(kept);
+                asker.wanted = 0;
+            });
+        }
+        self.grant()
+    }
+
+    /// Gives what is free to those whose turn it is.
+    fn grant(&mut self) -> Vec<EndpointId> {
         let mut granted = Vec::new();
         while let Some((workspace, endpoint)) = self.next() {
             self.free -= 1;

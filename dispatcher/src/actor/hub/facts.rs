@@ -13,7 +13,8 @@ use crate::machine::endpoint::Input;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
 
-/// An endpoint whose actor has died is woken again after this.
+/// An endpoint whose actor has died is woken again after this, and not before: one that dies of what waits for it would
+/// die again with every hint.
 const REVIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The settings of an endpoint; none when it is gone or cannot be used.
@@ -67,6 +68,7 @@ impl Handler<ResultsRecorded> for Hub {
 
     fn handle(&mut self, ResultsRecorded(results): ResultsRecorded, ctx: &mut Self::Context) {
         for Recorded { endpoint_id, delivery_id, is_final, next_attempt_at, is_void } in results {
+            self.shared.recorded(endpoint_id, delivery_id);
             if is_void {
                 self.tell_awake(endpoint_id, Input::Void(delivery_id));
             }
@@ -127,8 +129,20 @@ impl Handler<Died> for Hub {
     fn handle(&mut self, Died(endpoint): Died, ctx: &mut Self::Context) {
         tracing::error!(%endpoint, "the actor of an endpoint has died; it starts again from the rows");
         self.endpoints.remove(&endpoint);
+        self.revive_later(endpoint, ctx);
+    }
+}
+
+impl Hub {
+    fn revive_later(&self, endpoint: EndpointId, ctx: &mut Context<Self>) {
         let sleep = self.shared.clock.sleep(REVIVE_AFTER);
-        ctx.spawn(sleep.into_actor(self).map(move |(), hub, _| hub.tell(endpoint, Input::Kicked)));
+        ctx.spawn(sleep.into_actor(self).map(move |(), hub, ctx| {
+            if hub.shared.revive(endpoint) {
+                hub.tell(endpoint, Input::Kicked);
+            } else {
+                hub.revive_later(endpoint, ctx);
+            }
+        }));
     }
 }
 

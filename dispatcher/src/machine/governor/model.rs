@@ -15,6 +15,8 @@ enum Step {
     Ask(usize),
     /// One of the grants that are held is given back.
     Release(usize),
+    /// An endpoint dies: it wishes for nothing any more, and of what it held so many at most are still in use.
+    Abandon(usize, usize),
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +74,14 @@ impl Crowd {
         to_the_end(&mut self.workspaces, workspace(endpoint));
     }
 
+    fn give_what_is_free(&mut self) {
+        while let Some(endpoint) = self.next() {
+            let wish = self.wished.iter().position(|other| *other == endpoint);
+            self.wished.remove(wish.expect("it waits"));
+            self.give(endpoint);
+        }
+    }
+
     fn wish(&mut self, endpoint: usize) {
         if !self.wished.contains(&endpoint) {
             to_the_end(&mut self.endpoints, endpoint);
@@ -113,7 +123,8 @@ impl ReferenceStateMachine for Model {
 
     fn transitions(_: &Crowd) -> BoxedStrategy<Step> {
         let release = (0..64_usize).prop_map(Step::Release);
-        prop_oneof![3 => (0..ENDPOINTS).prop_map(Step::Ask), 2 => release].boxed()
+        let abandon = (0..ENDPOINTS, 0..2_usize).prop_map(|(endpoint, kept)| Step::Abandon(endpoint, kept));
+        prop_oneof![6 => (0..ENDPOINTS).prop_map(Step::Ask), 4 => release, 1 => abandon].boxed()
     }
 
     fn apply(mut crowd: Crowd, step: &Step) -> Crowd {
@@ -127,11 +138,14 @@ impl ReferenceStateMachine for Model {
                 if !crowd.held.is_empty() {
                     crowd.held.remove(at % crowd.held.len());
                 }
-                while let Some(endpoint) = crowd.next() {
-                    let wish = crowd.wished.iter().position(|other| *other == endpoint);
-                    crowd.wished.remove(wish.expect("it waits"));
-                    crowd.give(endpoint);
-                }
+                crowd.give_what_is_free();
+            }
+            Step::Abandon(endpoint, kept) => {
+                crowd.wished.retain(|other| *other != endpoint);
+                let kept = crowd.held_by(endpoint).min(kept);
+                crowd.held.retain(|other| *other != endpoint);
+                crowd.held.extend(std::iter::repeat_n(endpoint, kept));
+                crowd.give_what_is_free();
             }
         }
         crowd
@@ -162,6 +176,7 @@ impl StateMachineTest for Model {
             ),
             Step::Release(at) if !held.is_empty() => governor.release(endpoint_id(held[at % held.len()])),
             Step::Release(_) => Vec::new(),
+            Step::Abandon(endpoint, kept) => governor.abandon(endpoint_id(endpoint), kept),
         };
         assert_eq!(granted, Vec::from_iter(crowd.granted.iter().copied().map(endpoint_id)), "who got a grant");
         (governor, crowd.held.clone())
