@@ -5,7 +5,7 @@ use std::time::Duration;
 use angarium_tests::app::eventually;
 use angarium_tests::nodes::Tuning;
 use angarium_tests::services::services;
-use angarium_tests::{Receiver, TestApp, builder};
+use angarium_tests::{Backend, Receiver, RedisServer, RedisSetup, TestApp, builder};
 use serde_json::json;
 
 mod cluster;
@@ -107,12 +107,49 @@ async fn a_retry_that_redis_has_lost_alone_is_sent_within_25_seconds_of_its_time
     let id: angarium_entity::DeliveryId = waiting["id"].as_str().expect("an ID").parse().expect("of a delivery");
     let taken = async || (take_out(id.0.as_bytes()).await == 1).then_some(());
     eventually("it is in Redis, and then it is not", taken).await;
-    let due = angarium_entity::Timestamp::parse_rfc3339(waiting["nextAttemptAt"].as_str().expect("a time"))
-        .expect("an instant");
-    while angarium_entity::Clock::now(&app.clock) < due + Duration::from_secs(25) && receiver.received().len() < 2 {
+    goes_by_until_late(&app, &waiting, &receiver, 2).await;
+    receiver.expect_requests(2).await;
+    app.end().await;
+}
+
+/// Lets time go by until 25 s after a delivery is due, or until so many requests have come.
+async fn goes_by_until_late(app: &TestApp, waiting: &serde_json::Value, receiver: &Receiver, count: usize) {
+    let due = waiting["nextAttemptAt"].as_str().expect("a time");
+    let late = angarium_entity::Timestamp::parse_rfc3339(due).expect("an instant") + Duration::from_secs(25);
+    while angarium_entity::Clock::now(&app.clock) < late && receiver.received().len() < count {
         app.clock.advance(Duration::from_secs(5));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    receiver.expect_requests(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_a_crash_has_kept_from_redis_is_sent_within_25_seconds_of_its_time_by_the_next_owner() {
+    // Nobody else is to empty it.
+    let redis = RedisServer::start(&RedisSetup::default()).await;
+    let url = format!("redis://{}/", redis.address());
+    let mut app = TestApp::start_with(Backend::Postgres, &[("ANGARIUM_REDIS_URL", &url)]).await;
+    let receiver = Receiver::start().await.answer_statuses([500, 500]);
+    let retry = json!({ "computed": { "strategy": "FIXED", "initialDelay": "PT10M", "maxAttempts": 5 } });
+    let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "retryPolicy": retry });
+    builder::subscribe(&app.api, input).await;
+    app.publish(json!(1)).await;
+    let waiting = app.delivery_in("RETRYING").await;
+    let id: angarium_entity::DeliveryId = waiting["id"].as_str().expect("an ID").parse().expect("of a delivery");
+    // What is due long after it keeps the schedule of the shard alive.
+    app.clock.advance(Duration::from_mins(5));
+    app.publish(json!(2)).await;
+    app.deliveries_in("RETRYING", 2).await;
+    let both = async || {
+        let keys = redis.keys("ang:*:e:*").await;
+        let [key] = &keys[..] else { return None };
+        (redis.told::<i64>(&[b"ZCARD".as_slice(), key]).await == 2).then(|| key.clone())
+    };
+    let key = eventually("both are in Redis", both).await;
+    assert_eq!(redis.told::<i64>(&[b"ZREM".as_slice(), &key, id.0.as_bytes()]).await, 1);
+    app.restart().await;
+    eventually("it has the shards", async || (app.node().shards == 1024).then_some(())).await;
+    goes_by_until_late(&app, &waiting, &receiver, 3).await;
+    assert_eq!(receiver.expect_requests(3).await[2].data(), json!(1));
+    assert_eq!(app.node().schedule_rebuilds, 0, "the schedule was found, and nobody knew that it lacked something");
     app.end().await;
 }
