@@ -87,7 +87,7 @@ impl Dispatcher {
         let installation = install::install(&db, clock.now()).await.map_err(StartError::Database)?;
         let runtime = tokio::runtime::Handle::current();
         let (guard, proxy) = (config.guard.clone(), config.proxy.clone());
-        let plan = Plan::new(guard, &config.name_servers, proxy, config.idle_hosts_max, runtime);
+        let plan = Plan::new(guard, &config.name_servers, proxy, config.idle_hosts_max, clock.clone(), runtime);
         let plan = plan.map_err(StartError::Client)?;
         Transport::new(plan.clone()).map_err(StartError::Client)?;
 

@@ -15,6 +15,7 @@ use url::Url;
 pub(crate) mod address_guard;
 mod answer;
 mod explain;
+mod known_names;
 pub(crate) mod name_server;
 pub(crate) mod plan;
 mod pool;

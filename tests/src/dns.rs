@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{CNAME, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -23,6 +24,8 @@ pub enum Reply {
     Alias(&'static str),
     /// Only this code.
     Code(ResponseCode),
+    /// That the name does not exist, which may be remembered for so many seconds.
+    Missing(u32),
     /// Nothing.
     Silence,
 }
@@ -68,8 +71,13 @@ impl NameServer {
     /// Says what `name` answers, one after the other.
     #[must_use]
     pub fn with(self, name: &str, replies: impl IntoIterator<Item = Reply>) -> Self {
-        self.script.lock().expect("no test panics here").insert(fqdn(name), replies.into_iter().collect());
+        self.tell(name, replies);
         self
+    }
+
+    /// Says what `name` answers from now on.
+    pub fn tell(&self, name: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.script.lock().expect("no test panics here").insert(fqdn(name), replies.into_iter().collect());
     }
 
     /// Where it listens: address and port.
@@ -157,9 +165,13 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
         match reply {
             Reply::Silence => return None,
             Reply::Code(code) => answer.metadata.response_code = code,
+            Reply::Missing(seconds) => {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                answer.add_authority(start_of_authority(seconds));
+            }
             Reply::Alias(other) => {
                 let target = fqdn(other);
-                let data = RData::CNAME(hickory_proto::rr::rdata::CNAME(target.clone()));
+                let data = RData::CNAME(CNAME(target.clone()));
                 answer.add_answer(Record::from_rdata(owner, 0, data));
                 (owner, place) = (target.clone(), target);
                 continue;
@@ -170,6 +182,14 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
         }
         return Some(answer);
     }
+}
+
+/// What says how long a name may be taken for missing (RFC 2308, section 5).
+fn start_of_authority(seconds: u32) -> Record {
+    let zone = fqdn("example");
+    let timer = i32::try_from(seconds).expect("a time that a zone may name");
+    let data = RData::SOA(SOA::new(zone.clone(), zone.clone(), 1, timer, timer, timer, seconds));
+    Record::from_rdata(zone, seconds, data)
 }
 
 fn add(answer: &mut Message, owner: &Name, kind: RecordType, addresses: Vec<IpAddr>, seconds: u32) {

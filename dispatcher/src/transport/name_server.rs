@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use angarium_entity::SystemClock;
 use tokio::runtime::Handle;
 
 use super::address_guard::AddressGuard;
@@ -24,7 +25,8 @@ pub struct NameServerError(SocketAddr, #[source] Box<dyn Error + Send + Sync>);
 pub async fn check_name_server(server: SocketAddr) -> Result<(), NameServerError> {
     let failed = |error| NameServerError(server, error);
     let guard = Arc::new(AddressGuard::new(Vec::new()));
-    let resolver = GuardedResolver::new(guard, &[server], Handle::current()).map_err(|error| failed(error.into()))?;
+    let resolver = GuardedResolver::new(guard, &[server], Arc::new(SystemClock), Handle::current());
+    let resolver = resolver.map_err(|error| failed(error.into()))?;
     match resolver.look_up(NAME.to_owned()).await {
         Ok(_) | Err(ResolveError::Unknown(_) | ResolveError::Empty(_) | ResolveError::Forbidden(_)) => Ok(()),
         Err(error) => Err(failed(error.into())),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use angarium_entity::clock::SharedClock;
 use hickory_resolver::net::NetError;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::runtime::Handle;
@@ -36,19 +37,21 @@ pub enum ClientError {
 }
 
 impl Plan {
-    /// `name_servers` are asked instead of the system's, if there are any; `runtime` does the asking.
+    /// `name_servers` are asked instead of the system's, if there are any; `clock` says how long an answer is believed, and
+    /// `runtime` does the asking.
     pub(crate) fn new(
         guard: AddressGuard,
         name_servers: &[SocketAddr],
         proxy: Option<Proxy>,
         idle_hosts_max: usize,
+        clock: SharedClock,
         runtime: Handle,
     ) -> Result<Self, ClientError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut tls = config.with_platform_verifier()?.with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let resolver = GuardedResolver::new(Arc::new(guard), name_servers, runtime)?;
+        let resolver = GuardedResolver::new(Arc::new(guard), name_servers, clock, runtime)?;
         Ok(Self { resolver, proxy: proxy.map(Arc::new), tls: Arc::new(tls), idle_hosts_max })
     }
 }

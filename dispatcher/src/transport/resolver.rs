@@ -1,15 +1,21 @@
 //! Host names to addresses, of which only the allowed ones are ever connected to.
 //!
+//! What is answered is believed for a time, see `known_names.rs`. The library remembers nothing: it would follow a clock of
+//! its own, and forget what is wanted when no name server answers.
+//!
 //! The name servers are asked from here and not through `getaddrinfo`, which blocks a thread for as long as a name server
 //! is silent and has no bound of its own. `/etc/hosts` goes first, and counts as it was at the start; the search list of
 //! `resolv.conf` is not used, so that a name of a tenant never becomes one of the operator's network.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use angarium_entity::Timestamp;
+use angarium_entity::clock::SharedClock;
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
@@ -18,6 +24,7 @@ use reqwest::dns::{Addrs, Resolve, Resolving};
 use tokio::runtime::Handle;
 
 use super::address_guard::{AddressGuard, ForbiddenAddress};
+use super::known_names::{KnownNames, Place};
 use super::sockets::Sockets;
 
 /// Most addresses of a name that are tried. The client divides its connect timeout among them.
@@ -26,10 +33,6 @@ const ADDRESSES_MAX: usize = 4;
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait for an answer, after which all name servers are asked once more.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_400);
-/// Answers that are remembered, for as long as they say and at most for so long; refusals in the same way.
-const ANSWERS_MAX: u64 = 65_536;
-const ANSWER_TTL_MAX: Duration = Duration::from_mins(5);
-const REFUSAL_TTL_MAX: Duration = Duration::from_secs(10);
 /// Questions that may be open at one connection to a name server.
 const QUESTIONS_MAX: usize = 1_024;
 /// What resolv.conf(5) says when it names no server, or is not there.
@@ -71,14 +74,16 @@ pub(crate) enum ResolveError {
     Forbidden(ForbiddenAddress),
 }
 
-/// Name servers behind the guard. What is answered is what is connected to, so a name cannot be rebound between the check
-/// and the connection.
-#[derive(Clone, Debug)]
+/// Name servers behind the guard. What was checked is what is connected to, so a name cannot be rebound between the check
+/// and the connection. Clones know the same names.
+#[derive(Clone)]
 pub(crate) struct GuardedResolver {
     guard: Arc<AddressGuard>,
     names: Resolver<Sockets>,
     sockets: Sockets,
     hosts: Arc<Hosts>,
+    known: Arc<Mutex<KnownNames>>,
+    clock: SharedClock,
     /// Connections to name servers belong to the runtime that serves the API: each runtime needs its own.
     runtime: Handle,
 }
@@ -88,7 +93,12 @@ impl GuardedResolver {
     ///
     /// # Errors
     /// Those of the library, on platforms without what it needs.
-    pub(crate) fn new(guard: Arc<AddressGuard>, servers: &[SocketAddr], runtime: Handle) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        guard: Arc<AddressGuard>,
+        servers: &[SocketAddr],
+        clock: SharedClock,
+        runtime: Handle,
+    ) -> Result<Self, NetError> {
         let config = if servers.is_empty() { of_system() } else { of_servers(servers) };
         let sockets = Sockets::default();
         let mut builder = Resolver::builder_with_config(config, sockets.clone());
@@ -97,16 +107,15 @@ impl GuardedResolver {
         options.attempts = 1;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.use_hosts_file = ResolveHosts::Never;
-        options.cache_size = ANSWERS_MAX;
-        options.positive_max_ttl = Some(ANSWER_TTL_MAX);
-        options.negative_max_ttl = Some(REFUSAL_TTL_MAX);
+        options.cache_size = 0;
         options.max_active_requests = QUESTIONS_MAX;
         options.try_tcp_on_error = true;
         let hosts = Hosts::from_system().unwrap_or_else(|error| {
             tracing::warn!(%error, "the hosts file cannot be read; no name is looked up in it");
             Hosts::default()
         });
-        Ok(Self { guard, names: builder.build()?, sockets, hosts: Arc::new(hosts), runtime })
+        let (names, hosts) = (builder.build()?, Arc::new(hosts));
+        Ok(Self { guard, names, sockets, hosts, known: Arc::default(), clock, runtime })
     }
 
     pub(super) fn guard(&self) -> &AddressGuard {
@@ -120,12 +129,69 @@ impl GuardedResolver {
 
     /// The addresses of a name that may be connected to.
     pub(super) async fn look_up(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
-        let resolver = self.clone();
-        let asked = name.clone();
-        let looking_up = self.runtime.spawn(async move { resolver.addresses(asked).await });
-        let found = looking_up.await.unwrap_or_else(|stopped| {
+        let name_of_dns = match Name::from_ascii(&name) {
+            Ok(mut of_dns) => {
+                of_dns.set_fqdn(true);
+                of_dns
+            }
+            Err(error) => return Err(ResolveError::Failed { name, source: error.into() }),
+        };
+        let of_hosts = self.of_hosts(&name_of_dns);
+        if !of_hosts.is_empty() {
+            return addresses(name.clone(), self.judge(&name, of_hosts));
+        }
+        if let Some(place) = self.known(|names, now| names.get(&name, now)) {
+            return addresses(name, place);
+        }
+        let (resolver, text) = (self.clone(), name.clone());
+        let asking = self.runtime.spawn(async move { resolver.ask(text, name_of_dns).await });
+        let asked = asking.await.unwrap_or_else(|stopped| {
             Err(ResolveError::Failed { name: name.clone(), source: io::Error::other(stopped).into() })
-        })?;
+        });
+        match asked {
+            Ok((place, lasts)) => {
+                self.known(|names, now| names.learn(&name, place.clone(), lasts, now));
+                addresses(name, place)
+            }
+            Err(error @ (ResolveError::Failed { .. } | ResolveError::Slow { .. })) => {
+                let stale = self.known(|names, now| names.stale(&name, now)).ok_or(error)?;
+                tracing::info!(name, "no name server says where a name leads; the addresses are used that it had");
+                Ok(stale)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks into what is known at present.
+    fn known<T>(&self, look: impl FnOnce(&mut KnownNames, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    fn of_hosts(&self, name: &Name) -> Vec<IpAddr> {
+        let of_kind = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of_kind);
+        found
+            .flat_map(|found| found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Asks where a name leads, and for how long that is said to hold.
+    async fn ask(&self, text: String, name: Name) -> Result<(Place, Option<Duration>), ResolveError> {
+        let lacked = self.sockets.lacked();
+        match tokio::time::timeout(LOOK_UP_WITHIN, self.names.lookup_ip(name)).await {
+            Ok(Ok(found)) => Ok((self.judge(&text, found.iter().collect()), least_ttl(&found))),
+            // What another look-up lacked meanwhile may be taken for ours: it is only asked again.
+            Ok(Err(_)) | Err(_) if self.sockets.lacked() != lacked => {
+                Err(ResolveError::Unasked { name: text, source: self.sockets.last_lack() })
+            }
+            Ok(Err(error)) => absence(&error).ok_or_else(|| failed(text, error)),
+            Err(_) => Err(ResolveError::Slow { name: text }),
+        }
+    }
+
+    /// Those of the addresses of a name that may be connected to.
+    fn judge(&self, name: &str, found: Vec<IpAddr>) -> Place {
         let mut refused = None;
         let mut allowed = Vec::new();
         for address in found {
@@ -136,53 +202,46 @@ impl GuardedResolver {
         }
         allowed.truncate(ADDRESSES_MAX);
         match (allowed.is_empty(), refused) {
-            (true, Some(forbidden)) => return Err(ResolveError::Forbidden(forbidden)),
-            (true, None) => return Err(ResolveError::Empty(name)),
+            (true, Some(forbidden)) => return Place::Inside(forbidden),
+            (true, None) => return Place::Nowhere,
             (false, Some(forbidden)) => {
                 tracing::info!(name, address = %forbidden.0, "a name leads also to an address that is not allowed, which is left out");
             }
             (false, None) => {}
         }
-        Ok(allowed)
-    }
-
-    /// All addresses of a name.
-    async fn addresses(&self, text: String) -> Result<Vec<IpAddr>, ResolveError> {
-        let mut name = match Name::from_ascii(&text) {
-            Ok(name) => name,
-            Err(error) => return Err(ResolveError::Failed { name: text, source: error.into() }),
-        };
-        name.set_fqdn(true);
-        let of_hosts = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
-        let known = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of_hosts);
-        let known: Vec<_> = known
-            .flat_map(|found| found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
-            .collect();
-        if !known.is_empty() {
-            return Ok(known);
-        }
-        let lacked = self.sockets.lacked();
-        match tokio::time::timeout(LOOK_UP_WITHIN, self.names.lookup_ip(name)).await {
-            Ok(Ok(found)) => Ok(found.iter().collect()),
-            // What another look-up lacked meanwhile may be taken for ours: it is only asked again.
-            Ok(Err(_)) | Err(_) if self.sockets.lacked() != lacked => {
-                Err(ResolveError::Unasked { name: text, source: self.sockets.last_lack() })
-            }
-            Ok(Err(error)) => Err(failed(text, error)),
-            Err(_) => Err(ResolveError::Slow { name: text }),
-        }
+        Place::Outside(allowed)
     }
 }
 
-fn failed(name: String, source: NetError) -> ResolveError {
-    match &source {
-        NetError::Timeout => ResolveError::Slow { name },
-        NetError::Dns(DnsError::NoRecordsFound(nothing)) if nothing.response_code == ResponseCode::NXDomain => {
-            ResolveError::Unknown(name)
-        }
-        NetError::Dns(DnsError::NoRecordsFound(_)) => ResolveError::Empty(name),
-        _ => ResolveError::Failed { name, source },
+impl std::fmt::Debug for GuardedResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuardedResolver").field("guard", &self.guard).finish_non_exhaustive()
     }
+}
+
+fn addresses(name: String, place: Place) -> Result<Vec<SocketAddr>, ResolveError> {
+    match place {
+        Place::Outside(addresses) => Ok(addresses),
+        Place::Inside(forbidden) => Err(ResolveError::Forbidden(forbidden)),
+        Place::Nowhere => Err(ResolveError::Empty(name)),
+        Place::Unknown => Err(ResolveError::Unknown(name)),
+    }
+}
+
+/// How long all of an answer holds, the aliases on the way included.
+fn least_ttl(found: &LookupIp) -> Option<Duration> {
+    found.as_lookup().answers().iter().map(|record| Duration::from_secs(record.ttl.into())).min()
+}
+
+/// The answer that there is nothing, and for how long that is said to hold.
+fn absence(error: &NetError) -> Option<(Place, Option<Duration>)> {
+    let NetError::Dns(DnsError::NoRecordsFound(nothing)) = error else { return None };
+    let place = if nothing.response_code == ResponseCode::NXDomain { Place::Unknown } else { Place::Nowhere };
+    Some((place, nothing.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()))))
+}
+
+fn failed(name: String, source: NetError) -> ResolveError {
+    if let NetError::Timeout = source { ResolveError::Slow { name } } else { ResolveError::Failed { name, source } }
 }
 
 fn of_system() -> ResolverConfig {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use angarium_entity::SystemClock;
 use angarium_entity::endpoint::MASK;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +32,8 @@ fn transport() -> Transport {
 
 fn transport_by(proxy: Option<Proxy>, idle_hosts_max: usize) -> Transport {
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
-    let plan = Plan::new(guard, &[], proxy, idle_hosts_max, Handle::current()).expect("a plan");
+    let clock = Arc::new(SystemClock);
+    let plan = Plan::new(guard, &[], proxy, idle_hosts_max, clock, Handle::current()).expect("a plan");
     Transport::new(plan).expect("a client")
 }
 

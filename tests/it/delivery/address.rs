@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use angarium_entity::api_key::ApiKeySecret;
 use angarium_entity::sealer::Sealer;
@@ -54,25 +55,28 @@ async fn error_at(app: &TestApp, endpoint: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_looked_up_once_for_a_connection_and_what_was_checked_is_connected_to() {
-    let names = NameServer::start().await.with(
-        "rebound.example",
-        [Reply::addresses(["127.0.0.1"]), Reply::addresses(["127.0.0.2"]), Reply::addresses(["127.0.0.1"])],
-    );
+async fn what_was_checked_is_connected_to_and_a_name_that_was_rebound_is_checked_again() {
+    let lasting = |last| Reply::Lasting(vec![[127, 0, 0, last].into()], 86_400);
+    let names = NameServer::start().await.with("rebound.example", [1, 2, 1].map(lasting));
     let app = start(&names).await;
-    let receiver = app.receiver().await.answer((0..2).map(|_| Answer::status(204).header("connection", "close")));
+    let receiver = app.receiver().await.answer((0..3).map(|_| Answer::status(204).header("connection", "close")));
     let inside = inside(&receiver).await;
     app.subscribe(&at(&receiver, "rebound.example")).await;
-    app.publish(json!(1)).await;
-    app.delivery_in("SUCCEEDED").await;
-    assert_eq!(names.asked("rebound.example"), 1);
-    app.publish(json!(2)).await;
+    for count in 1..=2 {
+        app.publish(json!(count)).await;
+        app.deliveries_in("SUCCEEDED", count).await;
+        // By now it would lead inside, but nobody asks between the check and a connection.
+        assert_eq!(names.asked("rebound.example"), 1);
+    }
+    // A day is said, and five minutes are believed.
+    app.clock.advance(Duration::from_mins(5));
+    app.publish(json!(3)).await;
     let refused = app.delivery_in("RETRYING").await;
     assert_eq!(refused["attempts"]["nodes"][0]["error"]["code"], "FORBIDDEN_ADDRESS");
     assert_eq!(names.asked("rebound.example"), 2);
-    app.clock.advance(std::time::Duration::from_secs(10));
-    app.deliveries_in("SUCCEEDED", 2).await;
-    assert_eq!((receiver.received().len(), inside.load(Ordering::Relaxed)), (2, 0));
+    app.clock.advance(Duration::from_secs(10));
+    app.deliveries_in("SUCCEEDED", 3).await;
+    assert_eq!((receiver.received().len(), inside.load(Ordering::Relaxed)), (3, 0));
     assert!(receiver.received()[0].header("host").starts_with("rebound.example:"));
     app.end().await;
 }

@@ -1,10 +1,12 @@
-//! How names are looked up: who is asked, how often, and how many of the answers are tried.
+//! How names are looked up: who is asked, how often, how long an answer is believed, and how many addresses are tried.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use angarium_tests::builder::text;
 use angarium_tests::dns::{NameServer, Reply};
 use angarium_tests::{Backend, RawReceiver, TestApp};
+use hickory_proto::op::ResponseCode;
 use serde_json::json;
 
 async fn start(names: &NameServer) -> TestApp {
@@ -41,25 +43,100 @@ async fn of_the_addresses_of_a_name_four_are_tried() {
     app.end().await;
 }
 
+/// The receiver takes a new connection for each request, so each asks anew for what is not believed any more.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_remembered_for_as_long_as_it_says() {
+async fn an_answer_is_believed_for_as_long_as_it_says_between_five_seconds_and_five_minutes() {
+    let lasting = |seconds| [Reply::Lasting(vec![loopback(1)], seconds)];
     let names = NameServer::start()
         .await
-        .with("lasting.example", [Reply::Lasting(vec![loopback(1)], 3_600)])
-        .with("fleeting.example", [Reply::addresses(["127.0.0.1"])]);
+        .with("never.example", lasting(0))
+        .with("second.example", lasting(1))
+        .with("minute.example", lasting(60))
+        .with("hour.example", lasting(3_600))
+        .with("ever.example", lasting(u32::MAX >> 1))
+        // The alias says that nobody may remember it, and what it leads to would last.
+        .with("alias.example", [Reply::Alias("ever.example")]);
+    let hosts = ["never", "second", "alias", "minute", "hour", "ever"].map(|name| format!("{name}.example"));
     let app = start(&names).await;
-    let receivers = [RawReceiver::start().await, RawReceiver::start().await];
-    for (receiver, host) in receivers.iter().zip(["lasting.example", "fleeting.example"]) {
-        app.subscribe(&at(receiver, host)).await;
+    let receiver = RawReceiver::start().await;
+    for host in &hosts {
+        app.subscribe(&at(&receiver, host)).await;
     }
-    for requests in 1..=3 {
-        app.publish(json!(requests)).await;
-        for receiver in &receivers {
-            receiver.expect_requests(requests).await;
+    let times = [
+        (Duration::ZERO, [1, 1, 1, 1, 1, 1]),
+        (Duration::from_millis(4_999), [1, 1, 1, 1, 1, 1]),
+        (Duration::from_secs(5), [2, 2, 2, 1, 1, 1]),
+        (Duration::from_millis(59_999), [3, 3, 3, 1, 1, 1]),
+        (Duration::from_secs(60), [3, 3, 3, 2, 1, 1]),
+        (Duration::from_millis(299_999), [4, 4, 4, 3, 1, 1]),
+        (Duration::from_secs(300), [4, 4, 4, 3, 2, 2]),
+    ];
+    let mut now = Duration::ZERO;
+    for (round, (time, asked)) in times.into_iter().enumerate() {
+        app.clock.advance(time - now);
+        now = time;
+        app.publish(json!(round)).await;
+        receiver.expect_requests(hosts.len() * (round + 1)).await;
+        assert_eq!(hosts.each_ref().map(|host| names.asked(host)), asked, "after {time:?}");
+    }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_name_does_not_exist_is_believed_for_ten_seconds_at_most() {
+    let names = NameServer::start()
+        .await
+        .with("hour.example", [Reply::Missing(3_600)])
+        .with("bare.example", [Reply::Code(ResponseCode::NXDomain)]);
+    for (host, believed) in [("hour.example", 10), ("bare.example", 5)] {
+        let app = start(&names).await;
+        let receiver = RawReceiver::start().await;
+        app.subscribe(&at(&receiver, host)).await;
+        app.publish(json!(1)).await;
+        app.deliveries_in("RETRYING", 1).await;
+        names.tell(host, [Reply::addresses(["127.0.0.1"])]);
+        let before = names.asked(host);
+        app.publish(json!(2)).await;
+        for failed in app.deliveries_in("RETRYING", 2).await {
+            let told = text(&failed["attempts"]["nodes"][0]["error"]["message"]);
+            assert_eq!(told, format!("the host name {host} does not exist"));
         }
-        app.deliveries_in("SUCCEEDED", 2 * requests).await;
+        assert_eq!(names.asked(host), before, "{host}");
+        app.clock.advance(Duration::from_secs(believed));
+        app.publish(json!(3)).await;
+        receiver.expect_requests(1).await;
+        assert_eq!(names.asked(host), before + 1, "{host}");
+        app.clock.advance(Duration::from_secs(10));
+        app.deliveries_in("SUCCEEDED", 3).await;
+        app.end().await;
     }
-    assert_eq!((names.asked("lasting.example"), names.asked("fleeting.example")), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_name_server_answers_the_addresses_are_used_that_a_name_had_within_the_hour() {
+    let names = NameServer::start().await.with("kept.example", [Reply::Lasting(vec![loopback(1)], 60)]);
+    let app = start(&names).await;
+    let receiver = RawReceiver::start().await;
+    app.subscribe(&at(&receiver, "kept.example")).await;
+    app.publish(json!(1)).await;
+    app.deliveries_in("SUCCEEDED", 1).await;
+    names.tell("kept.example", [Reply::Code(ResponseCode::ServFail)]);
+    app.clock.advance(Duration::from_secs(60));
+    app.publish(json!(2)).await;
+    app.deliveries_in("SUCCEEDED", 2).await;
+    let asked = names.asked("kept.example");
+    assert!(asked > 1, "it was asked for again, in vain");
+    app.publish(json!(3)).await;
+    app.deliveries_in("SUCCEEDED", 3).await;
+    assert_eq!(names.asked("kept.example"), asked, "the name server is left in peace for a while");
+    app.clock.advance(Duration::from_hours(1));
+    app.publish(json!(4)).await;
+    let failed = app.delivery_in("RETRYING").await;
+    let told = text(&failed["attempts"]["nodes"][0]["error"]["message"]);
+    assert_eq!(told, "the host name kept.example could not be resolved");
+    names.tell("kept.example", [Reply::addresses(["127.0.0.1"])]);
+    app.clock.advance(Duration::from_secs(10));
+    app.deliveries_in("SUCCEEDED", 4).await;
     app.end().await;
 }
 
