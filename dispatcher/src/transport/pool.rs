@@ -119,6 +119,12 @@ impl Pool {
         }
     }
 
+    /// Hosts that it may keep a connection to.
+    #[cfg(test)]
+    pub(super) fn hosts(&self) -> usize {
+        self.answered.borrow().len()
+    }
+
     fn renew(&self) {
         match Sender::new(&self.plan) {
             Ok(sender) => *self.sender.borrow_mut() = sender,

@@ -15,13 +15,13 @@ use super::proxy::Proxy;
 use super::*;
 use crate::config::IDLE_HOSTS_MAX;
 
+mod hosts;
+
 const TIMEOUT: Duration = Duration::from_millis(400);
 static LETTERS: [u8; 65_536] = [b'a'; 65_536];
 
 /// Requests of which one at least goes out on a connection of the pool.
 const REQUESTS_MAX: usize = 100;
-/// Hosts with unused connections where a proxy has two sockets more for each.
-const FEW_HOSTS: usize = 128;
 /// Much more than a receiver gets rid of before it is cut: what we read, and what the sockets of both ends hold.
 const SENT_MAX: usize = 32 * 1024 * 1024;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -321,42 +321,4 @@ async fn a_secret_header_that_comes_back_is_kept_out_of_what_is_stored() {
     let answer = transport().send(&sent).await.expect("an answer");
     assert!(answer.body.to_ascii_lowercase().contains(&format!("authorization: {MASK}\r\n")), "{}", answer.body);
     assert!(!format!("{answer:?}").contains("hush"), "{answer:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unused_connections_are_bounded_over_all_hosts() {
-    bound(transport(), IDLE_HOSTS_MAX).await;
-    bound(transport_by(Some(proxy().await), FEW_HOSTS), FEW_HOSTS).await;
-}
-
-/// Every address of 127.0.0.0/8 is a host of its own.
-async fn bound(transport: Transport, hosts_max: usize) {
-    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counter, highest) = (open.clone(), most.clone());
-    let serve = move |mut stream: TcpStream, _| {
-        let (counter, highest) = (counter.clone(), highest.clone());
-        async move {
-            highest.fetch_max(counter.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-            while read_request(&mut stream).await.is_some() {
-                let _ = stream.write_all(OK).await;
-            }
-            counter.fetch_sub(1, Ordering::Relaxed);
-        }
-    };
-    let port = receiver("0.0.0.0:0", serve).await.port();
-    let hosts = hosts_max * 3 / 2;
-    for host in 0..hosts {
-        let [_, _, high, low] = u32::try_from(host).expect("few").to_be_bytes();
-        let mut request = request(SocketAddr::from(([127, 1, high, low], port)), &[]);
-        request.timeout = Duration::from_secs(20);
-        assert_eq!(transport.send(&request).await.map(|answer| answer.status), Ok(200), "{host}");
-    }
-    let most = most.load(Ordering::Relaxed);
-    assert!((hosts_max / 2..=hosts_max + 64).contains(&most), "{most}");
-    // What the first client kept is closed, and the second works.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while open.load(Ordering::Relaxed) > hosts - hosts_max {
-        assert!(Instant::now() < deadline, "{} are open", open.load(Ordering::Relaxed));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
