@@ -19,6 +19,7 @@ use crate::scenario::{ALL, Run, Scenario};
 
 mod ceiling;
 mod client;
+mod hosts;
 mod mark;
 mod publisher;
 mod receiver;

@@ -95,8 +95,9 @@ impl Receiver {
             .thread_name(THREAD)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
+        // All of 127.0.0.0/8 leads here, so that there may be many hosts.
+        let listener = runtime.block_on(TcpListener::bind("0.0.0.0:0"))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
         let shared = Arc::new(Shared { key: key(), tally: Tally::default(), hanging: AtomicUsize::new(0) });
         runtime.spawn(serve(listener, shared.clone()));
         Ok(Self { address, shared, _runtime: runtime })
@@ -104,6 +105,13 @@ impl Receiver {
 
     pub(crate) fn url(&self, way: Way, endpoint: usize) -> String {
         format!("http://{}/{}/{endpoint}", self.address, way.name())
+    }
+
+    /// The same at a host that only this endpoint is at.
+    pub(crate) fn url_at_own_host(&self, way: Way, endpoint: usize) -> String {
+        // From 127.1.0.0 on.
+        let [_, high, middle, low] = u32::try_from(endpoint).expect("few").to_be_bytes();
+        format!("http://127.{}.{middle}.{low}:{}/{}/{endpoint}", high + 1, self.address.port(), way.name())
     }
 
     pub(crate) fn tally(&self) -> &Tally {

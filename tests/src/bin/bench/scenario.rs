@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Hanging { same_workspace: bool },
     /// 100,000 endpoints with one waiting delivery each.
     Many,
+    /// 100,000 endpoints, each at a host of its own.
+    Hosts,
     /// 1,000 endpoints with 100 retries each that wait for an hour.
     Retries,
     /// 100 events/s while 1,000,000 old rows are deleted.
@@ -62,7 +64,7 @@ const fn plain(endpoints: usize, way: Way, load: Rate) -> Kind {
 }
 
 /// All of them.
-pub(crate) const ALL: [Scenario; 17] = [
+pub(crate) const ALL: [Scenario; 18] = [
     Scenario { name: "single", about: "one mutation per event, 64 endpoints", kind: plain(64, Way::Ok, rate(64, 1)) },
     Scenario { name: "batch", about: "batches of 100 events, 64 endpoints", kind: plain(64, Way::Ok, rate(16, 100)) },
     Scenario {
@@ -96,6 +98,7 @@ pub(crate) const ALL: [Scenario; 17] = [
     Scenario { name: "slow", about: "50 ms receivers, 1,000 endpoints", kind: plain(1_000, Way::Slow, rate(64, 1)) },
     Scenario { name: "failing", about: "one event in ten fails once", kind: plain(64, Way::Flaky, rate(64, 1)) },
     Scenario { name: "many", about: "100,000 endpoints, one waiting delivery each", kind: Kind::Many },
+    Scenario { name: "hosts", about: "100,000 endpoints, each at a host of its own", kind: Kind::Hosts },
     Scenario { name: "retries", about: "1,000 endpoints, 100 waiting retries each", kind: Kind::Retries },
     Scenario { name: "retention", about: "100 events/s while 1,000,000 rows are deleted", kind: Kind::Retention },
     Scenario { name: "restart", about: "kill -9 with 1,000,000 waiting", kind: Kind::Restart },
@@ -130,6 +133,7 @@ impl Run<'_> {
             Kind::Backlog { ordering } => vec![self.backlog(scenario.name, &stage, ordering).await],
             Kind::Hanging { same_workspace } => self.hanging(&stage, same_workspace).await,
             Kind::Many => self.many(&stage).await,
+            Kind::Hosts => self.hosts(&stage).await,
             Kind::Retries => vec![self.retries(&stage).await],
             Kind::Retention => self.retention(&mut stage).await,
             Kind::Restart => vec![self.restart(&mut stage).await],

@@ -18,11 +18,11 @@ const HEALTHY: usize = 63;
 const HANGING: usize = 100;
 /// Deliveries that wait at each hanging endpoint.
 const WAITING: u32 = 2_000;
-const MANY: usize = 100_000;
+pub(crate) const MANY: usize = 100_000;
 /// Event types of the many endpoints, so that one event is for a thousand of them.
-const MANY_TYPES: usize = 100;
+pub(crate) const MANY_TYPES: usize = 100;
 /// Longer than any of the many endpoints has to wait for its first attempt.
-const MANY_WAIT: Duration = Duration::from_secs(600);
+pub(crate) const MANY_WAIT: Duration = Duration::from_secs(600);
 /// After so long without anything to do, the processor time of the idle is measured for as long.
 const IDLE: Duration = Duration::from_secs(75);
 /// Endpoints that fail, and the retries that wait at each.
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const BESIDE_MAX: f64 = 2.0;
 /// The same: memory of a node with many endpoints, their share of a core and what they ask each second when idle, and
 /// Redis for each retry that waits.
-const MANY_BYTES_MAX: u64 = 300 << 20;
+pub(crate) const MANY_BYTES_MAX: u64 = 300 << 20;
 const IDLE_SHARE_MAX: f64 = 1.0;
 const IDLE_ASKED_MAX: f64 = 20.0;
 const RETRY_BYTES_MAX: i64 = 60;

@@ -37,6 +37,11 @@ impl Watched {
         let most = |field: &str| self.nodes.iter().filter_map(|pid| status(*pid, field)).max().unwrap_or(0);
         (most("VmHWM:"), most("VmRSS:"))
     }
+
+    /// Files and sockets that the nodes have open.
+    pub(crate) fn files(&self) -> usize {
+        self.nodes.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)).sum()
+    }
 }
 
 /// What was used between two looks.
