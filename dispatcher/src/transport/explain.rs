@@ -15,6 +15,8 @@ use super::resolver::ResolveError;
 use super::sockets::is_lack;
 use super::{CONNECT_TIMEOUT, Failure};
 
+const BROKEN_OFF: &str = "the receiver broke off the TLS handshake";
+
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
@@ -49,7 +51,7 @@ impl SendError {
     }
 
     pub(super) fn is_timeout(&self) -> bool {
-        let is_io_timeout = || find::<io::Error>(self).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        let is_io_timeout = || io_kind(self) == Some(io::ErrorKind::TimedOut);
         match self {
             Self::Direct(error) => error.is_timeout(),
             Self::Proxied(error) => error.is_connect() && is_io_timeout(),
@@ -87,6 +89,9 @@ fn failure(error: &SendError) -> Failure {
         (ErrorCode::Timeout, format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))
     } else if let Some(failed) = find::<rustls::Error>(error) {
         (ErrorCode::Tls, tls(failed).to_owned())
+    } else if error.is_connect() && io_kind(error) == Some(io::ErrorKind::UnexpectedEof) {
+        // Before there is a connection, only the greeting of TLS is read.
+        (ErrorCode::Tls, BROKEN_OFF.to_owned())
     } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large) {
         (ErrorCode::Protocol, "the head of the answer is too long, or has too many headers".to_owned())
     } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
@@ -94,7 +99,7 @@ fn failure(error: &SendError) -> Failure {
     } else {
         (ErrorCode::Connection, connection(error).to_owned())
     };
-    Failure { code, message, detail: None, is_ours: find::<io::Error>(error).is_some_and(is_lack) }
+    Failure { code, message, detail: None, is_ours: find_where(error, is_lack).is_some() }
 }
 
 fn tls(error: &rustls::Error) -> &'static str {
@@ -113,7 +118,7 @@ fn tls(error: &rustls::Error) -> &'static str {
             _ => "the certificate is not valid",
         },
         rustls::Error::InvalidMessage(_) => "the receiver does not speak TLS at this port",
-        rustls::Error::AlertReceived(_) => "the receiver broke off the TLS handshake",
+        rustls::Error::AlertReceived(_) => BROKEN_OFF,
         rustls::Error::PeerIncompatible(_) => "the receiver speaks no version or cipher of TLS that this server does",
         _ => "the TLS handshake failed",
     }
@@ -124,7 +129,7 @@ fn connection(error: &SendError) -> &'static str {
     if find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message) {
         return closed;
     }
-    match find::<io::Error>(error).map(io::Error::kind) {
+    match io_kind(error) {
         Some(io::ErrorKind::ConnectionRefused) => "the connection was refused",
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => closed,
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "the host cannot be reached",
@@ -147,15 +152,25 @@ pub(super) fn timed_out(timeout: Duration) -> Failure {
 
 /// The first cause of type `E`. An `io::Error` hides what it wraps from `source`, so it is opened too.
 pub(super) fn find<E: std::error::Error + 'static>(error: &SendError) -> Option<&E> {
+    find_where(error, |_| true)
+}
+
+/// The first of them that is so.
+fn find_where<E: std::error::Error + 'static>(error: &SendError, is_so: impl Fn(&E) -> bool) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
+        if let Some(found) = error.downcast_ref::<E>().filter(|found| is_so(found)) {
             return Some(found);
         }
-        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };
     }
     None
+}
+
+/// What the system says, or who read on its behalf. Those around it are of no kind.
+fn io_kind(error: &SendError) -> Option<io::ErrorKind> {
+    find_where::<io::Error>(error, |error| error.kind() != io::ErrorKind::Other).map(io::Error::kind)
 }

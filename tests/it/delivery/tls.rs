@@ -12,7 +12,9 @@ use angarium_tests::process::Process;
 use angarium_tests::{GraphQl, dns};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -39,8 +41,19 @@ impl Authority {
 
     /// A certificate for `name`, good from the one year to the other, and its key.
     fn sign(&self, name: &str, years: (i32, i32)) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        self.sign_for(name, years, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// The same for this use.
+    fn sign_for(
+        &self,
+        name: &str,
+        years: (i32, i32),
+        usage: ExtendedKeyUsagePurpose,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        params.extended_key_usages.push(usage);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
@@ -85,6 +98,18 @@ async fn say(answer: Vec<u8>) -> SocketAddr {
             let _ = stream.write_all(&answer).await;
             // Its end comes after what was said.
             let _ = stream.read(&mut buffer).await;
+        }
+    });
+    address
+}
+
+/// Takes the greeting of TLS and closes.
+async fn close() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut vec![0; 65_536]).await;
         }
     });
     address
@@ -140,6 +165,17 @@ async fn a_trusted_certificate_is_accepted_and_every_other_is_told_apart() {
             serve(stranger.sign(NAME, now)).await,
             "the certificate is not from an authority that this server trusts",
         ),
+        (
+            "another authority of the same name",
+            serve(Authority::new("Known").sign(NAME, now)).await,
+            "the signature of the certificate is wrong",
+        ),
+        (
+            "for clients",
+            serve(authority.sign_for(NAME, now, ExtendedKeyUsagePurpose::ClientAuth)).await,
+            "the certificate is not valid",
+        ),
+        ("an end", close().await, "the receiver broke off the TLS handshake"),
         ("an alert", say(ALERT.to_vec()).await, "the receiver broke off the TLS handshake"),
         (
             "an old version",
