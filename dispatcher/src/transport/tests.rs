@@ -31,9 +31,18 @@ fn transport() -> Transport {
 }
 
 fn transport_by(proxy: Option<Proxy>, idle_hosts_max: usize) -> Transport {
-    let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
+    transport_with("127.0.0.0/8", &[], proxy, idle_hosts_max)
+}
+
+fn transport_with(
+    allowed: &str,
+    name_servers: &[SocketAddr],
+    proxy: Option<Proxy>,
+    idle_hosts_max: usize,
+) -> Transport {
+    let guard = AddressGuard::new(vec![allowed.parse().expect("a network")]);
     let clock = Arc::new(SystemClock);
-    let plan = Plan::new(guard, &[], proxy, idle_hosts_max, clock, Handle::current()).expect("a plan");
+    let plan = Plan::new(guard, name_servers, proxy, idle_hosts_max, clock, Handle::current()).expect("a plan");
     Transport::new(plan).expect("a client")
 }
 
@@ -206,6 +215,18 @@ async fn one_deadline_is_over_connection_head_and_body() {
             assert_eq!(told, (ErrorCode::Timeout, "no complete response within 400 ms"), "{name}");
         }
     }
+    // A name server that says nothing.
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let servers = [socket.local_addr().expect("an address")];
+    let mut named = request(silent, &[]);
+    named.url = Url::parse("http://silent.example/").expect("a URL");
+    for proxy in [None, Some(proxy().await)] {
+        let transport = transport_with("127.0.0.0/8", &servers, proxy, IDLE_HOSTS_MAX);
+        let started = Instant::now();
+        let failed = transport.send(&named).await.expect_err("it has no address");
+        assert!(started.elapsed() < TIMEOUT * 4, "the name took {:?}", started.elapsed());
+        assert_eq!(failed.message, "no complete response within 400 ms");
+    }
     let body = receiver("127.0.0.1:0", |mut stream: TcpStream, _| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 1000\r\n\r\n").await;
@@ -219,6 +240,54 @@ async fn one_deadline_is_over_connection_head_and_body() {
         let answer = transport.send(&request(body, &[])).await.expect("the status had come");
         assert!(started.elapsed() < TIMEOUT * 4 && answer.status == 202 && answer.body_truncated);
     }
+}
+
+/// Its queue is full, so that what asks for one more connection is not answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_takes_no_connection_is_given_up_before_the_request_is() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let listener = socket.listen(1).expect("it listens");
+    let address = listener.local_addr().expect("an address");
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await {
+        queued.push(stream);
+    }
+    let mut request = request(address, &[]);
+    request.timeout = CONNECT_TIMEOUT * 4;
+    let [direct, proxied] = transports().await;
+    let started = Instant::now();
+    let (direct, proxied) = tokio::join!(direct.send(&request), proxied.send(&request));
+    assert!((CONNECT_TIMEOUT..CONNECT_TIMEOUT * 2).contains(&started.elapsed()), "{:?}", started.elapsed());
+    let told = |sent: Result<Answer, Failure>| sent.map_err(|failed| (failed.code, failed.message));
+    assert_eq!(told(direct), Err((ErrorCode::Timeout, "no connection within 5 s".to_owned())));
+    let slow = "the outbound proxy of this server did not connect in time";
+    assert_eq!(told(proxied), Err((ErrorCode::Proxy, slow.to_owned())));
+}
+
+/// The settings may have changed since the endpoint was saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_literal_address_is_checked_before_every_request() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = connections.clone();
+    let serve = move |_, _| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(())
+    };
+    let port = receiver("0.0.0.0:0", serve).await.port();
+    for proxy in [None, Some(proxy().await)] {
+        let transport = transport_with("127.0.0.2/32", &[], proxy, IDLE_HOSTS_MAX);
+        for host in
+            ["127.0.0.1", "0x7f.1", "2130706433", "0.0.0.0", "[::ffff:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[::1]"]
+        {
+            let mut request = request(SocketAddr::from(([127, 0, 0, 1], port)), &[]);
+            request.url = Url::parse(&format!("http://{host}:{port}/in")).expect("a URL");
+            let failed = transport.send(&request).await.expect_err("it is not allowed");
+            assert_eq!(failed.code, ErrorCode::ForbiddenAddress, "{host}");
+            assert!(!failed.message.contains("127"), "{}", failed.message);
+        }
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
