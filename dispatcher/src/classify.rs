@@ -110,6 +110,20 @@ mod tests {
     }
 
     #[test]
+    fn every_status_is_judged_by_its_hundred_but_for_410() {
+        for status in 100..=999 {
+            let judged = judge(status, None, NOW);
+            let failed = |code| Verdict::Retry { code, hold: None };
+            match (status / 100, status) {
+                (2, _) => assert_eq!(judged, Verdict::Delivered, "{status}"),
+                (_, 410) => assert_eq!(judged, Verdict::Gone),
+                (3, _) => assert_eq!(judged, failed(ErrorCode::Redirect), "{status}"),
+                _ => assert_eq!(judged, failed(ErrorCode::HttpStatus), "{status}"),
+            }
+        }
+    }
+
+    #[test]
     fn retry_after_is_read_in_all_its_forms_and_bounded() {
         for (value, wait) in [
             ("120", Some(S(120))),

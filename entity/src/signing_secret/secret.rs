@@ -254,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_callers_secret_has_twelve_to_256_bytes_of_which_four_differ() {
+        let twelve = "abcdabcdabcd";
+        let most = "0123456789abcdef".repeat(16);
+        let encoded = |bytes: &[u8]| format!("whsec_{}", STANDARD.encode(bytes));
+        for scheme in [StandardWebhooks, Github, Shopify, Stripe, TwoSecret] {
+            let check = |text: &str| SigningSecret::of_caller(scheme, text).map(|_| ());
+            assert_eq!((check(twelve), check(&most)), (Ok(()), Ok(())), "{scheme:?}");
+            assert_eq!(check(&twelve[1..]), Err(SecretError::TooShort), "{scheme:?}");
+            assert_eq!(check(&format!("{most}0")), Err(SecretError::TooLong), "{scheme:?}");
+            assert_eq!(check("abcabcabcabc"), Err(SecretError::TooSimple), "{scheme:?}");
+            assert_eq!(check("äöüßäö"), Ok(()), "{scheme:?} counts bytes");
+        }
+        // What is decoded counts, not the text.
+        let check = |bytes: &[u8]| SigningSecret::of_caller(StandardWebhooks, &encoded(bytes)).map(|_| ());
+        assert_eq!((check(twelve.as_bytes()), check(most.as_bytes())), (Ok(()), Ok(())));
+        assert_eq!(check(&twelve.as_bytes()[1..]), Err(SecretError::TooShort));
+        assert_eq!(check(&[most.as_bytes(), b"0"].concat()), Err(SecretError::TooLong));
+        assert_eq!(check(&[0, 1, 2].repeat(9)), Err(SecretError::TooSimple));
+    }
+
+    #[test]
     fn an_ed25519_key_must_fit_its_public_half() {
         let secret = SigningSecret::of_caller(Ed25519, PRIVATE).expect("the published key");
         assert_eq!(secret.public_key().as_deref(), Some("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="));
