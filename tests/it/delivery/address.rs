@@ -170,6 +170,28 @@ async fn what_can_be_told_when_an_endpoint_is_saved_is_told_then() {
     app.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_followed_nowhere() {
+    let app = TestApp::start_with(Backend::Sqlite, &[("ANGARIUM_ALLOW_CIDRS", ALLOWED)]).await;
+    let (receiver, allowed) = (app.receiver().await, app.receiver().await);
+    let inside = inside(&receiver).await;
+    let moved = [301, 302, 303, 307, 308];
+    let targets = [at(&receiver, "127.0.0.2"), allowed.url().to_owned()];
+    let all = moved.iter().flat_map(|status| targets.iter().map(|target| (*status, target.as_str())));
+    let receiver = receiver.answer(all.map(|(status, target)| Answer::status(status).header("location", target)));
+    for _ in 0..moved.len() * targets.len() {
+        let endpoint = json!({ "url": receiver.url() });
+        let input = json!({ "eventTypes": ["*"], "endpoint": endpoint, "retryPolicy": { "delays": [] } });
+        builder::subscribe(&app.api, input).await;
+    }
+    app.publish(json!(1)).await;
+    for failed in app.deliveries_in("EXHAUSTED", moved.len() * targets.len()).await {
+        assert_eq!(failed["attempts"]["nodes"][0]["error"]["code"], "REDIRECT", "{failed}");
+    }
+    assert_eq!((inside.load(Ordering::Relaxed), allowed.received().len()), (0, 0));
+    app.end().await;
+}
+
 /// The variables that most programs obey would send deliveries, with their names unchecked, to whatever is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_in_the_environment_are_not_used() {

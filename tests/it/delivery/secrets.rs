@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use angarium_tests::app::{eventually, stored_text};
 use angarium_tests::builder::{self, text};
-use angarium_tests::client::Stream;
+use angarium_tests::client::{Stream, http_client};
 use angarium_tests::{TestApp, on_both_databases};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -197,13 +197,15 @@ on_both_databases! {
         let bodies: Vec<Value> = app.deliveries_in("EXHAUSTED", endpoints.len()).await.iter().map(|delivery| delivery["attempts"]["nodes"][0]["response"]["body"].clone()).collect();
         assert!(bodies.iter().all(|body| text(body).contains("authorization: ***\r\n")), "what comes back is kept, without the secret: {bodies:?}");
 
+        let metrics = http_client().get(format!("{}/metrics", app.base())).send().await.expect("an answer");
         let places = [
             ("the database", stored_text(&app).await),
             ("the log", log.said()),
             ("a live stream", streamed.lock().expect("no test panics with it").clone()),
             ("an answer", answers),
+            ("the metrics", metrics.text().await.expect("a text")),
         ];
-        for (place, needle) in [(0, "webhook-event-type"), (1, "the server is up"), (2, "EXHAUSTED"), (3, "SECRET_WEAK")] {
+        for (place, needle) in [(0, "webhook-event-type"), (1, "the server is up"), (2, "EXHAUSTED"), (3, "SECRET_WEAK"), (4, "angarium_attempts_total")] {
             assert!(places[place].1.contains(needle), "{} is looked through", places[place].0);
         }
         for secret in &secrets {

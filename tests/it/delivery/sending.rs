@@ -81,7 +81,7 @@ on_both_databases! {
         app.end().await;
     }
 
-    async fn a_payload_keeps_its_key_order_and_every_digit_by_variable_and_by_literal_in_every_format(app) {
+    async fn a_payload_keeps_its_key_order_and_every_digit_by_variable_and_by_literal_in_every_format(mut app) {
         let mut receivers = Vec::new();
         for format in ["ENVELOPE", "RAW", "CLOUDEVENTS"] {
             let receiver = app.receiver().await;
@@ -97,9 +97,14 @@ on_both_databases! {
         // The names of a literal are without quotes.
         let literal = ["z", "a", "m", "e", "t", "y", "b"].iter().fold(payload.to_owned(), |text, name| text.replace(&format!("\"{name}\":"), &format!("{name}: ")));
         let by_literal = format!("mutation {{ {} }}", publish.replace("PAYLOAD", &literal));
+        let batch = "mutation($i: [EventPublishInput!]!) { eventPublishBatch(inputs: $i) { results { event { payload } userErrors { code } } } }";
+        let whole = "mutation($i: EventPublishInput!) { eventPublish(input: $i) { event { payload } userErrors { code } } }";
+        let input = format!("{{\"eventType\":\"invoice.paid\",\"payload\":{payload}}}");
         for (round, body) in [
             format!("{{\"query\":{},\"variables\":{{\"p\":{payload}}}}}", json!(by_variable)),
             format!("{{\"query\":{}}}", json!(by_literal)),
+            format!("{{\"query\":{},\"variables\":{{\"i\":{input}}}}}", json!(whole)),
+            format!("{{\"query\":{},\"variables\":{{\"i\":[{input}]}}}}", json!(batch)),
         ]
         .into_iter()
         .enumerate()
@@ -112,6 +117,22 @@ on_both_databases! {
                 assert!(sent.ends_with(&format!("{before}{kept}{}", if before.is_empty() { "" } else { "}" })), "{sent}");
             }
         }
+        // From here on they come out of the database, where there were none before but those in memory.
+        let delivered = app.deliveries_in("SUCCEEDED", 12).await;
+        app.restart().await;
+        for delivery in &delivered {
+            let retry = "mutation($id: ID!) { deliveryRetry(id: $id) { userErrors { code } } }";
+            let data = app.api.data(retry, json!({ "id": delivery["id"] })).await;
+            assert_eq!(data["deliveryRetry"]["userErrors"], json!([]));
+        }
+        for (receiver, _) in &receivers {
+            let mut bodies: Vec<_> = receiver.expect_requests(8).await.into_iter().map(|request| request.body).collect();
+            let mut again = bodies.split_off(4);
+            bodies.sort();
+            again.sort();
+            assert_eq!(again, bodies, "the same bytes");
+        }
+        app.deliveries_in("SUCCEEDED", 12).await;
         app.end().await;
     }
 }
