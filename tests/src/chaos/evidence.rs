@@ -145,7 +145,8 @@ pub struct Attempt {
 /// How it is told that a fault hit something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hit {
-    /// So many things were hit, as was seen then and there.
+    /// So many things were hit, as was seen then and there: sessions of the database that were at work, or what a wire did
+    /// not carry. That something was there which could have been hit is not enough.
     Counted(usize),
     /// Requests that were broken off at that moment, publishes that were, or results that were not durable yet, so that
     /// what they had delivered was repeated.
@@ -154,8 +155,14 @@ pub enum Hit {
     InFlight,
     /// Publishes that waited through it, or were sent again because of it.
     Publishes,
-    /// Retry schedules that nodes said they had rebuilt.
-    Rebuilds,
+    /// Retry schedules that nodes have missed since, and those that they have made again; both, since one that is made for
+    /// the first time counts as well.
+    Rebuilt {
+        /// By what they say.
+        missed: usize,
+        /// By what they count.
+        made: usize,
+    },
     /// It breaks nothing.
     Nothing,
 }
@@ -203,8 +210,6 @@ pub struct Evidence {
     pub warm_at: Micros,
     /// What the nodes took up.
     pub samples: Vec<Sample>,
-    /// How often a node said that it had rebuilt a retry schedule.
-    pub rebuilds: usize,
     /// What went wrong beside the events, such as a node that ended by itself.
     pub mishaps: Vec<String>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::cluster::{Cluster, Setup, wait_for};
 use super::evidence::{Hit, Injected};
@@ -20,6 +21,11 @@ const AFTER_REDIS: Duration = Duration::from_secs(30);
 const AFTER_RECEIVERS: Duration = Duration::from_secs(95);
 /// How long it may take nodes to notice that Redis is away.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+/// How long is waited, while events are published, for a schedule to be made again: it is missed when the next retry is
+/// written, and while Redis was away that is not at once.
+const REBUILT_WITHIN: Duration = Duration::from_secs(8);
+/// How long is waited for a session of the database to be at work, so that it can be ended in the middle.
+const AT_WORK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node may take to end in order: as long as its slowest request.
 const ENDS_WITHIN: Duration = Duration::from_secs(75);
 /// A database that is away for longer takes the leases of all nodes with it.
@@ -76,6 +82,8 @@ impl Fault {
         let turn = turn % cluster.nodes.len();
         let node = &cluster.nodes[turn];
         let from = cluster.clock.now();
+        // When it was whole again, where it is waited for evidence after that.
+        let mut mended = None;
         let (what, hit, excuses_repeats, allowance) = match self {
             Self::None => ("nothing".to_owned(), Hit::Nothing, false, Duration::ZERO),
             Self::Kill => {
@@ -112,7 +120,7 @@ impl Fault {
             }
             Self::TerminateBackends => {
                 let count = terminate_backends(cluster.database()).await;
-                (format!("{count} backends terminated"), Hit::Counted(count), false, AFTER_DATABASE)
+                (format!("{count} backends terminated at work"), Hit::Counted(count), false, AFTER_DATABASE)
             }
             Self::PostgresWire(wire, time) => {
                 let count = disturb(&cluster.postgres[turn], wire, time).await;
@@ -120,22 +128,24 @@ impl Fault {
                 (what, Hit::Counted(count), time >= LEASE, AFTER_DATABASE)
             }
             Self::FlushRedis => {
+                let before = Schedules::of(cluster).await;
                 flush(cluster).await;
-                ("FLUSHALL".to_owned(), Hit::Rebuilds, false, AFTER_REDIS)
+                ("FLUSHALL".to_owned(), before.rebuilt(cluster).await, false, AFTER_REDIS)
             }
             Self::RestartRedis(time) => {
                 let services = cluster.services.as_ref().expect("there is a Redis");
-                let before = outages(cluster);
+                let (before, schedules) = (said(cluster, AWAY), Schedules::of(cluster).await);
                 tokio::task::block_in_place(|| services.command("stop redis"));
                 tokio::time::sleep(time).await;
                 tokio::task::block_in_place(|| services.command("start redis"));
                 // Whoever was away for a moment only is noticed by what it has forgotten; and for longer, nothing may have
                 // been waiting any more that was to be rebuilt.
+                mended = Some(cluster.clock.now());
                 let hit = if time.is_zero() {
-                    Hit::Rebuilds
+                    schedules.rebuilt(cluster).await
                 } else {
-                    wait_for(NOTICED_WITHIN, async || outages(cluster) > before).await;
-                    Hit::Counted(outages(cluster) - before)
+                    wait_for(NOTICED_WITHIN, async || said(cluster, AWAY) > before).await;
+                    Hit::Counted(said(cluster, AWAY) - before)
                 };
                 (format!("Redis down for {time:?}, and empty then"), hit, false, AFTER_REDIS)
             }
@@ -146,11 +156,13 @@ impl Fault {
             }
             Self::PullOut(time) => {
                 let network = cluster.network.as_ref().expect("the nodes have namespaces");
-                let count = cluster.postgres[turn].connections();
+                let before = said(cluster, DEAD);
                 network.pull_out(turn);
                 tokio::time::sleep(time).await;
                 network.plug_in(turn);
-                (format!("{} pulled out for {time:?}", node.name), Hit::Counted(count), true, AFTER_NODE)
+                // It lasts for longer than a lease.
+                let taken_for_dead = said(cluster, DEAD) - before;
+                (format!("{} pulled out for {time:?}", node.name), Hit::Counted(taken_for_dead), true, AFTER_NODE)
             }
             Self::ReceivingWire(wire, time) => {
                 let count = disturb(&cluster.receiving, wire, time).await;
@@ -161,27 +173,69 @@ impl Fault {
         let to = match self {
             // It takes effect at once, whatever follows.
             Self::Kill | Self::TerminateBackends | Self::FlushRedis => from + 1,
-            _ => cluster.clock.now(),
+            _ => mended.unwrap_or_else(|| cluster.clock.now()),
         };
         Injected { what, from, to, hit, excuses_repeats, allowance }
     }
 }
 
-/// Disturbs a wire for a while; how many connections it carried.
+/// Disturbs a wire for a while; how much it did not carry as it should.
 async fn disturb(link: &Link, wire: Wire, time: Duration) -> usize {
-    let count = link.connections();
+    let before = link.hits();
     link.set(wire);
     tokio::time::sleep(time).await;
     link.set(Wire::Whole);
-    count
+    link.hits() - before
 }
 
+/// Ends all sessions of the nodes as soon as one is at work, or else those that there are; how many were at work.
 async fn terminate_backends(url: &str) -> usize {
     let db = sea_orm::Database::connect(url).await.expect("PostgreSQL is there");
-    let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'angarium%'";
-    let ended = db.query_all_raw(Statement::from_string(DbBackend::Postgres, all)).await.expect("it may end them");
+    // Within one statement, what a session does is read once.
+    let terminate = |when: &str| {
+        let text = format!(
+            "WITH session AS MATERIALIZED (SELECT pid, state <> 'idle' AS at_work FROM pg_stat_activity \
+             WHERE application_name LIKE 'angarium%' AND datname = current_database()) \
+             SELECT at_work, pg_terminate_backend(pid) FROM session WHERE {when}"
+        );
+        db.query_all_raw(Statement::from_string(DbBackend::Postgres, text))
+    };
+    let (deadline, mut ended) = (Instant::now() + AT_WORK_WITHIN, Vec::new());
+    while ended.is_empty() && Instant::now() < deadline {
+        ended = terminate("EXISTS (SELECT 1 FROM session WHERE at_work)").await.expect("it may end them");
+    }
+    if ended.is_empty() {
+        terminate("true").await.expect("it may end them");
+    }
     db.close().await.expect("it closes");
-    ended.len()
+    ended.iter().filter(|row| row.try_get("", "at_work").unwrap_or(false)).count()
+}
+
+/// How often nodes have missed schedules, and made them.
+struct Schedules {
+    missed: usize,
+    made: usize,
+}
+
+impl Schedules {
+    async fn of(cluster: &Cluster) -> Self {
+        let mut made = 0;
+        for node in &cluster.nodes {
+            made += node.metric("angarium_schedule_rebuilds_total").await.unwrap_or(0);
+        }
+        Self { missed: said(cluster, LOST), made }
+    }
+
+    /// What was missed and made since, once there is something.
+    async fn rebuilt(self, cluster: &Cluster) -> Hit {
+        let since = async || {
+            let now = Self::of(cluster).await;
+            (now.missed - self.missed, now.made.saturating_sub(self.made))
+        };
+        wait_for(REBUILT_WITHIN, async || matches!(since().await, (1.., 1..))).await;
+        let (missed, made) = since().await;
+        Hit::Rebuilt { missed, made }
+    }
 }
 
 async fn flush(cluster: &Cluster) {
@@ -194,7 +248,14 @@ async fn flush(cluster: &Cluster) {
     assert_eq!(&answer, b"+OK\r\n");
 }
 
-/// How often a node has said that Redis does not answer.
-fn outages(cluster: &Cluster) -> usize {
-    cluster.nodes.iter().map(|node| node.logged().matches("Redis does not answer").count()).sum()
+/// What a node says when Redis is away.
+const AWAY: &str = "Redis does not answer";
+/// What it says when Redis has not got what was written there.
+const LOST: &str = "Redis has lost";
+/// What it says when it has deleted others.
+const DEAD: &str = "are taken for dead";
+
+/// How often nodes have said this.
+fn said(cluster: &Cluster, what: &str) -> usize {
+    cluster.nodes.iter().map(|node| node.logged().matches(what).count()).sum()
 }

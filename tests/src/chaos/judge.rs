@@ -207,7 +207,7 @@ fn has_hit(evidence: &Evidence, fault: &Injected) -> bool {
     match fault.hit {
         Hit::Nothing => true,
         Hit::Counted(count) => count > 0,
-        Hit::Rebuilds => evidence.rebuilds > 0,
+        Hit::Rebuilt { missed, made } => missed > 0 && made > 0,
         Hit::InFlight => evidence.received.iter().any(|receipt| is_running(&receipt)),
         Hit::BrokenOff => {
             let is_broken = |receipt: &&Receipt| receipt.is_told && receipt.answered.is_none();

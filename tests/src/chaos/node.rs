@@ -12,6 +12,7 @@ use rand::RngExt as _;
 
 use super::evidence::Sample;
 use super::network::Network;
+use crate::client::http_client;
 use crate::process::program;
 
 /// Pause between two looks at the process, and the longest wait of a node that has ended for its next start.
@@ -163,6 +164,13 @@ impl Node {
         let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().ok()?;
         let files = std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count();
         Some(Sample { resident_bytes: kilobytes * 1024, files })
+    }
+
+    /// What it counts under this name; none when it does not answer.
+    pub async fn metric(&self, name: &str) -> Option<usize> {
+        let asked = http_client().get(format!("{}/metrics", self.base())).send().await.ok()?;
+        let text = asked.text().await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     /// Everything that it has logged.

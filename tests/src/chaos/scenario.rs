@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 
 use super::cluster::{Cluster, Setup, wait_for};
-use super::evidence::{Evidence, Hit, Injected};
+use super::evidence::{Evidence, Injected};
 use super::faults::Fault;
 use super::judge::{Judgement, Limits, judge};
 use super::link::Wire;
@@ -21,10 +21,6 @@ const PUBLISHERS: u32 = 4;
 const TOLD_MAX: usize = 5;
 /// Published before what takes time is judged.
 const WARM_UP: Duration = Duration::from_millis(1_500);
-/// What a node says when it finds a retry schedule missing, which it then rebuilds.
-const REBUILT: &str = "Redis has lost";
-/// How long is waited, while events are published, for a schedule to be rebuilt.
-const REBUILT_WITHIN: Duration = Duration::from_secs(8);
 /// How long open deliveries may take to be final after the end. A circuit that receivers have opened twice waits 60 s.
 const QUIET_WITHIN: Duration = Duration::from_secs(150);
 
@@ -155,10 +151,6 @@ impl Run {
             tokio::time::sleep(pause).await;
         }
         tokio::time::sleep_until(until.max(tokio::time::Instant::now() + self.calm)).await;
-        if faults.iter().any(|fault| fault.hit == Hit::Rebuilds) {
-            // A lost schedule is noticed when the next retry is written, and while Redis was away that is not at once.
-            wait_for(REBUILT_WITHIN, async || rebuilds(cluster) > 0).await;
-        }
         faults
     }
 
@@ -174,7 +166,6 @@ impl Run {
             evidence.mishaps.push("a node did not end when it was told to".to_owned());
         }
         evidence.mishaps.extend(cluster.nodes.iter().flat_map(|node| node.mishaps()));
-        evidence.rebuilds = rebuilds(cluster);
         evidence.received = cluster.receivers.received();
         evidence.rows = rows::read(cluster.database(), &cluster.endpoints, cluster.clock).await;
     }
@@ -194,9 +185,4 @@ impl Run {
         }
         report
     }
-}
-
-/// How often a node has rebuilt a schedule.
-fn rebuilds(cluster: &Cluster) -> usize {
-    cluster.nodes.iter().map(|node| node.logged().matches(REBUILT).count()).sum()
 }

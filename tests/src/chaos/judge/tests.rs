@@ -261,11 +261,22 @@ fn a_run_in_which_no_fault_hit_fails() {
     evidence.received.retain(|receipt| receipt.answered.is_some());
     assert_eq!(broken(&evidence), ["hit"], "nothing was in flight at the kill");
 
-    for hit in [Hit::Counted(0), Hit::Rebuilds, Hit::Publishes] {
+    let made_for_the_first_time = Hit::Rebuilt { missed: 0, made: 1 };
+    let not_made_again = Hit::Rebuilt { missed: 1, made: 0 };
+    for hit in [Hit::Counted(0), made_for_the_first_time, not_made_again, Hit::Publishes] {
         let mut evidence = run();
         evidence.faults[0].hit = hit;
         assert_eq!(broken(&evidence), ["hit"], "{hit:?}");
     }
+    for hit in [Hit::Counted(1), Hit::Rebuilt { missed: 1, made: 1 }, Hit::InFlight] {
+        let mut evidence = run();
+        evidence.faults[0].hit = hit;
+        assert_eq!(broken(&evidence), [] as [&str; 0], "{hit:?}");
+    }
+    let mut evidence = run();
+    evidence.faults[0].hit = Hit::InFlight;
+    evidence.faults[0].from = EVERY * (EVENTS as Micros / 2) + 1_500;
+    assert_eq!(broken(&evidence), ["hit"], "nothing was in flight when it began");
     let mut evidence = run();
     evidence.faults[0].hit = Hit::Publishes;
     evidence.published[EVENTS / 2].acknowledged = Some(evidence.faults[0].to + 10);
