@@ -198,12 +198,13 @@ on_both_databases! {
         assert!(bodies.iter().all(|body| text(body).contains("authorization: ***\r\n")), "what comes back is kept, without the secret: {bodies:?}");
 
         let metrics = http_client().get(format!("{}/metrics", app.base())).send().await.expect("an answer");
+        let metrics = metrics.text().await.expect("a text");
         let places = [
             ("the database", stored_text(&app).await),
             ("the log", log.said()),
             ("a live stream", streamed.lock().expect("no test panics with it").clone()),
             ("an answer", answers),
-            ("the metrics", metrics.text().await.expect("a text")),
+            ("the metrics", metrics),
         ];
         for (place, needle) in [(0, "webhook-event-type"), (1, "the server is up"), (2, "EXHAUSTED"), (3, "SECRET_WEAK"), (4, "angarium_attempts_total")] {
             assert!(places[place].1.contains(needle), "{} is looked through", places[place].0);
