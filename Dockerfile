@@ -11,8 +11,9 @@ RUN npm run build
 FROM rust:1.95-slim-trixie AS program
 WORKDIR /angarium
 COPY . .
-# Cargo reads the manifest of every crate of the workspace; the tests need not be there.
-RUN mkdir tests/src && touch tests/src/lib.rs
+# Cargo reads the manifest of every crate of the workspace, and wants to see what it names; the tests and benchmarks are not
+# here.
+RUN mkdir tests/src && touch tests/src/lib.rs && sed -i '/^\[\[/,/^$/d' dispatcher/Cargo.toml tests/Cargo.toml
 COPY --from=playground /playground/dist playground/dist
 # The lines of a backtrace are for those who build it themselves: they are most of the file.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo

@@ -111,3 +111,38 @@ fn a_node_is_given_the_time_that_a_stop_may_take() {
     let needed = (grace.answers + grace.deliveries).as_secs() + number("ANGARIUM_DRAIN_DELAY:");
     assert!(number("stop_grace_period:") > needed, "{needed}");
 }
+
+/// Copies a file, or all of a directory.
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        for entry in fs::read_dir(from).expect("it is there").flatten() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+        return;
+    }
+    fs::create_dir_all(to.parent().expect("it is in a directory")).expect("the temporary directory is writable");
+    fs::copy(from, to).expect("copied");
+}
+
+#[cfg(unix)]
+#[test]
+fn cargo_can_read_the_workspace_that_the_image_is_built_of() {
+    let (ignored, dockerfile) = (read(".dockerignore"), read("Dockerfile"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let directory = std::env::temp_dir().join(format!("angarium-image-{}", uuid::Uuid::now_v7().simple()));
+    let kept = lines(&ignored).filter_map(|line| line.strip_prefix('!')).filter(|name| *name != "playground");
+    for name in kept {
+        copy(&root.join(name), &directory.join(name));
+    }
+    let prepare = lines(&dockerfile).find_map(|line| line.strip_prefix("RUN ").filter(|run| run.contains("tests/")));
+    let prepare = prepare.expect("what stands in for the tests is made");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).current_dir(&directory).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run("sh", &["-c", prepare]);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    run(&cargo, &["metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"]);
+    fs::remove_dir_all(directory).expect("it was there");
+}
