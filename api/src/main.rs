@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use angarium_api::cli::{Cli, sentence};
 use angarium_api::config::ConfigError;
 use clap::Parser as _;
+use mimalloc::MiMalloc;
+
+/// Gives memory back when what filled it is over. An event for thousands of endpoints leaves holes on every page of the heaps
+/// of glibc, which then stay as large as they ever were: 200 of 480 MiB after one event for each of 100,000 endpoints.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Stack of a thread. The resolvers of a query call each other as deep as the query is, in frames of many kilobytes where
 /// nothing is optimised: with tokio's 2 MiB, a query of nine levels ended the process, and sixteen are accepted. Memory is
