@@ -1,5 +1,8 @@
-//! What the machine can do with nothing between: straight signed POSTs from a client to the receiver.
+//! What the machine can do with nothing between: straight signed POSTs from a client to the receiver, and writes that are
+//! on the disk before the next begins.
 
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +15,9 @@ use crate::result::per_second;
 /// Connections, as the publishers of most scenarios.
 const CONNECTIONS: usize = 64;
 const LASTS: Duration = Duration::from_secs(4);
+/// As a database logs a small commit: within a file that has its size already.
+const WRITE_BYTES: usize = 8 * 1024;
+const WRITES: u64 = 500;
 
 /// Requests per second.
 pub(crate) async fn measure(receiver: &Receiver, payload_bytes: usize) -> f64 {
@@ -27,6 +33,25 @@ pub(crate) async fn measure(receiver: &Receiver, payload_bytes: usize) -> f64 {
         sender.await.expect("a sender does not panic");
     }
     per_second(receiver.tally().take().accepted, begun.elapsed())
+}
+
+/// Durable writes per second, one after the other: what waits for its commit before it goes on cannot be faster.
+pub(crate) fn durable_writes() -> std::io::Result<f64> {
+    let path = std::env::temp_dir().join(format!("angarium-bench-{}", std::process::id()));
+    let measured = File::create_new(&path).and_then(|mut file| {
+        let page = [1; WRITE_BYTES];
+        (0..WRITES).try_for_each(|_| file.write_all(&page))?;
+        file.sync_all()?;
+        file.seek(SeekFrom::Start(0))?;
+        let begun = Instant::now();
+        for _ in 0..WRITES {
+            file.write_all(&page)?;
+            file.sync_data()?;
+        }
+        Ok(per_second(WRITES, begun.elapsed()))
+    });
+    std::fs::remove_file(&path)?;
+    measured
 }
 
 async fn send(client: Client, url: String, number: Arc<AtomicU32>, payload_bytes: usize, until: Instant) {

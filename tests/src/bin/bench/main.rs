@@ -115,7 +115,11 @@ fn chosen(names: &[String]) -> Result<Vec<Scenario>, String> {
 
 async fn run_all(options: &Options, receiver: &Receiver, scenarios: &[Scenario]) -> Vec<Measured> {
     let ceiling = ceiling::measure(receiver, options.payload_bytes).await;
-    println!("ceiling: {ceiling:.0} signed POSTs/s; {:?}, {} node(s)\n", options.store, options.nodes);
+    let writes = ceiling::durable_writes().expect("the temporary directory takes a file");
+    println!(
+        "ceiling: {ceiling:.0} signed POSTs/s, {writes:.0} durable writes/s; {:?}, {} node(s)\n",
+        options.store, options.nodes
+    );
     let run = Run { options, receiver };
     let mut all = Vec::new();
     for scenario in scenarios {
