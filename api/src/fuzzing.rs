@@ -2,7 +2,7 @@
 
 use angarium_entity::delivery;
 
-use crate::app::delivery::list::Sort;
+use crate::app::delivery::Sort;
 use crate::graphql;
 
 /// Reads a cursor of a live stream that says `content`, with the right sum.
@@ -17,4 +17,15 @@ pub fn live_cursor(content: &[u8]) {
 pub fn list_cursor(text: &str) {
     let order = graphql::Ordering { sort: Sort::CreatedAt, descending: true };
     let _ = graphql::decode::<delivery::Entity>(order, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_doors_lead_somewhere() {
+        live_cursor(b"{}");
+        list_cursor("not a cursor");
+    }
 }

@@ -30,7 +30,7 @@ mod subscription;
 
 pub use context::prepare;
 pub use error::RequestId;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use page::{Ordering, decode};
 pub use scalar::json::variables;
 pub use schema::{Schema, schema, sdl};

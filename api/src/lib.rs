@@ -29,7 +29,7 @@ pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod dev;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod graphql;
 mod http;

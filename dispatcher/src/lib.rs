@@ -50,7 +50,7 @@ mod classify;
 mod cluster;
 pub mod config;
 mod deliver;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod handle;
 mod job;

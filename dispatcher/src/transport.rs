@@ -26,7 +26,7 @@ mod sockets;
 mod tests;
 
 pub(crate) use answer::Answer;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use answer::masked;
 pub use plan::ClientError;
 

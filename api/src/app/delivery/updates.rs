@@ -30,7 +30,7 @@ mod watch;
 
 pub use attempts::Attempts;
 pub use cursor::Progress;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use cursor::fuzz as fuzz_cursor;
 pub use deliveries::{Deliveries, DeliveryUpdate, Present};
 pub use endpoints::Endpoints;

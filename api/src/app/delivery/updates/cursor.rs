@@ -108,7 +108,7 @@ impl Cursor {
 }
 
 /// Reads a cursor that says `content`, with the right sum.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) fn fuzz(content: &[u8]) {
     let workspace = WorkspaceId(Uuid::nil());
     let [code, ..] = content else { return };
