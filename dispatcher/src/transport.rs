@@ -20,6 +20,7 @@ pub(crate) mod name_server;
 pub(crate) mod plan;
 mod pool;
 pub(crate) mod proxy;
+mod question;
 mod resolver;
 mod sockets;
 #[cfg(test)]

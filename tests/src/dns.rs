@@ -22,6 +22,8 @@ pub enum Reply {
     OverTcp(Vec<IpAddr>),
     /// Another name, and what that one answers.
     Alias(&'static str),
+    /// To the question for IPv4 addresses the first, and to that for IPv6 addresses the second.
+    Halves(Box<[Reply; 2]>),
     /// Only this code.
     Code(ResponseCode),
     /// That the name does not exist, which may be remembered for so many seconds.
@@ -31,6 +33,11 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Different answers to the questions for IPv4 and for IPv6 addresses.
+    pub fn halves(v4: Self, v6: Self) -> Self {
+        Self::Halves(Box::new([v4, v6]))
+    }
+
     /// These addresses.
     ///
     /// # Panics
@@ -156,13 +163,18 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
     let mut place = name;
     let mut script = script.lock().expect("no test panics here");
     loop {
-        let reply = match script.get_mut(&place) {
+        let mut reply = match script.get_mut(&place) {
             None => Reply::Code(ResponseCode::NXDomain),
             // The questions for both kinds of addresses come together, and mean one answer.
             Some(replies) if is_first_of_pair && replies.len() > 1 => replies.remove(0),
             Some(replies) => replies.first().cloned().unwrap_or(Reply::Silence),
         };
+        if let Reply::Halves(halves) = reply {
+            let [v4, v6] = *halves;
+            reply = if is_first_of_pair { v4 } else { v6 };
+        }
         match reply {
+            Reply::Halves(_) => unreachable!("a half is whole"),
             Reply::Silence => return None,
             Reply::Code(code) => answer.metadata.response_code = code,
             Reply::Missing(seconds) => {

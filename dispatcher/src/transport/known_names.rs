@@ -7,14 +7,17 @@ use std::time::Duration;
 use angarium_entity::Timestamp;
 
 use super::address_guard::ForbiddenAddress;
+use super::question::Family;
 
+/// Most addresses of a name that are tried. The client divides its connect timeout among them.
+pub(super) const ADDRESSES_MAX: usize = 4;
 /// Names that are remembered. What was not asked for in the latest half of them makes room.
 const NAMES_MAX: usize = 65_536;
 /// Shortest time that an answer is believed, whatever it says: a receiver that closes each connection, under a name that
 /// nobody may remember, would have us ask for every request.
 const BELIEVED_MIN: Duration = Duration::from_secs(5);
 /// Longest time that addresses are believed: so long may whoever moves a receiver have to wait.
-const ADDRESSES_MAX: Duration = Duration::from_mins(5);
+const BELIEVED_MAX: Duration = Duration::from_mins(5);
 /// The same for a name that leads nowhere, which somebody may just be making.
 const ABSENCE_MAX: Duration = Duration::from_secs(10);
 /// While no name server answers, addresses are used for so long after they were believed (RFC 8767) ...
@@ -61,39 +64,74 @@ impl Default for KnownNames {
 impl KnownNames {
     /// Where `name` leads, if that is still believed.
     pub(super) fn get(&mut self, name: &str, now: Timestamp) -> Option<Place> {
-        if !self.latest.contains_key(name)
-            && let Some((name, known)) = self.earlier.remove_entry(name)
-        {
-            self.insert(name, known);
-        }
-        let known = self.latest.get(name)?;
+        let known = self.find(name)?;
         // A clock that was set back makes nothing last longer.
         (known.since <= now && now < known.until).then(|| known.place.clone())
     }
 
     /// A name server has said that `name` leads there, and for how long that holds, if it did.
-    pub(super) fn learn(&mut self, name: &str, place: Place, lasts: Option<Duration>, now: Timestamp) {
+    pub(super) fn learn(&mut self, name: &str, place: Place, lasts: Option<Duration>, now: Timestamp) -> Place {
         let lasts = lasts.unwrap_or_default();
         let (until, ends) = if let Place::Outside(_) = place {
-            let until = now + lasts.clamp(BELIEVED_MIN, ADDRESSES_MAX);
+            let until = now + lasts.clamp(BELIEVED_MIN, BELIEVED_MAX);
             (until, until + STALE_MAX)
         } else {
             let until = now + lasts.clamp(BELIEVED_MIN, ABSENCE_MAX);
             (until, until)
         };
-        self.earlier.remove(name);
-        self.insert(name.to_owned(), Known { place, since: now, until, ends });
+        self.replace(name, Known { place: place.clone(), since: now, until, ends });
+        place
+    }
+
+    /// The same of an answer that lacks the addresses of a family, because a question was lost: those that were known are
+    /// kept. It is asked again soon.
+    pub(super) fn learn_half(&mut self, name: &str, place: Place, lost: Family, now: Timestamp) -> Place {
+        let known = self.find(name).filter(|known| known.since <= now && now < known.ends);
+        let (kept, ends) = match known {
+            Some(Known { place: Place::Outside(known), ends, .. }) => {
+                (known.iter().copied().filter(|address| lost.has(address)).collect(), *ends)
+            }
+            _ => (Vec::new(), now),
+        };
+        if kept.is_empty() {
+            return self.learn(name, place, None, now);
+        }
+        let mut all = kept;
+        if let Place::Outside(found) = place {
+            all.extend(found);
+            all.sort_by_key(SocketAddr::is_ipv6);
+            all.truncate(ADDRESSES_MAX);
+        }
+        // What is kept lasts no longer than it would have without this answer.
+        let (place, until) = (Place::Outside(all), (now + BELIEVED_MIN).min(ends));
+        self.replace(name, Known { place: place.clone(), since: now, until, ends });
+        place
     }
 
     /// No name server answers. The addresses that `name` led to not long ago, which are believed again for a while.
     pub(super) fn stale(&mut self, name: &str, now: Timestamp) -> Option<Vec<SocketAddr>> {
-        let known = self.latest.get_mut(name)?;
+        let known = self.find(name)?;
         let Place::Outside(addresses) = &known.place else { return None };
         if now < known.since || known.ends <= now {
             return None;
         }
         known.until = (now + STALE_BELIEVED).min(known.ends);
         Some(addresses.clone())
+    }
+
+    /// What is known of `name`, among the latest from now on.
+    fn find(&mut self, name: &str) -> Option<&mut Known> {
+        if !self.latest.contains_key(name)
+            && let Some((name, known)) = self.earlier.remove_entry(name)
+        {
+            self.insert(name, known);
+        }
+        self.latest.get_mut(name)
+    }
+
+    fn replace(&mut self, name: &str, known: Known) {
+        self.earlier.remove(name);
+        self.insert(name.to_owned(), known);
     }
 
     fn insert(&mut self, name: String, known: Known) {
@@ -105,102 +143,4 @@ impl KnownNames {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Timestamp = Timestamp::from_millis(1_000_000_000);
-    const MILLISECOND: Duration = Duration::from_millis(1);
-
-    fn outside(last: u8) -> Place {
-        Place::Outside(vec![SocketAddr::from(([192, 0, 9, last], 0))])
-    }
-
-    /// Whether an answer that says `lasts` is believed to the end of `for_secs` seconds, and no longer.
-    fn assert_believed(place: &Place, lasts: Option<Duration>, for_secs: u64) {
-        let mut names = KnownNames::default();
-        names.learn("a.example", place.clone(), lasts, START);
-        let end = START + Duration::from_secs(for_secs);
-        for now in [START, end - MILLISECOND] {
-            assert_eq!(names.get("a.example", now).as_ref(), Some(place), "{place:?} {lasts:?} at {now}");
-        }
-        for now in [end, end + Duration::from_hours(9)] {
-            assert_eq!(names.get("a.example", now), None, "{place:?} {lasts:?} at {now}");
-        }
-    }
-
-    #[test]
-    fn addresses_are_believed_for_as_long_as_they_say_between_five_seconds_and_five_minutes() {
-        for (said, believed) in [(0, 5), (1, 5), (5, 5), (6, 6), (299, 299), (300, 300), (301, 300), (86_400, 300)] {
-            assert_believed(&outside(1), Some(Duration::from_secs(said)), believed);
-        }
-        // The most that a record can say (RFC 2181, section 8), and more than that.
-        for huge in [u64::from(u32::MAX >> 1), u64::from(u32::MAX), u64::MAX] {
-            assert_believed(&outside(1), Some(Duration::from_secs(huge)), 300);
-        }
-        assert_believed(&outside(1), None, 5);
-    }
-
-    #[test]
-    fn that_a_name_leads_nowhere_is_believed_for_ten_seconds_at_most() {
-        let forbidden = ForbiddenAddress(std::net::IpAddr::from([10, 0, 0, 1]));
-        for place in [Place::Nowhere, Place::Unknown, Place::Inside(forbidden)] {
-            for (said, believed) in [(0, 5), (1, 5), (7, 7), (10, 10), (11, 10), (u64::from(u32::MAX), 10)] {
-                assert_believed(&place, Some(Duration::from_secs(said)), believed);
-            }
-            assert_believed(&place, None, 5);
-        }
-    }
-
-    #[test]
-    fn what_is_learnt_replaces_what_was_known() {
-        let mut names = KnownNames::default();
-        names.learn("a.example", outside(1), Some(Duration::from_mins(5)), START);
-        names.learn("a.example", Place::Unknown, None, START);
-        assert_eq!(names.get("a.example", START), Some(Place::Unknown));
-        assert_eq!(names.stale("a.example", START), None, "that it is gone is an answer");
-        names.learn("a.example", outside(2), None, START);
-        assert_eq!(names.get("a.example", START), Some(outside(2)));
-        assert_eq!(names.get("b.example", START), None);
-    }
-
-    #[test]
-    fn without_an_answer_old_addresses_are_used_for_an_hour_and_asked_for_every_ten_seconds() {
-        let mut names = KnownNames::default();
-        assert_eq!(names.stale("a.example", START), None, "nothing is known of it");
-        names.learn("a.example", outside(1), None, START);
-        let mut now = START + BELIEVED_MIN;
-        let ends = now + STALE_MAX;
-        while now < ends {
-            assert_eq!(names.get("a.example", now), None);
-            assert!(names.stale("a.example", now).is_some());
-            let asks = (now + STALE_BELIEVED).min(ends);
-            assert_eq!(names.get("a.example", asks - MILLISECOND), Some(outside(1)));
-            now = asks;
-        }
-        assert_eq!((names.get("a.example", ends), names.stale("a.example", ends)), (None, None));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_makes_nothing_last_longer() {
-        let mut names = KnownNames::default();
-        names.learn("a.example", outside(1), Some(ADDRESSES_MAX), START);
-        let before = START - Duration::from_hours(24);
-        assert_eq!((names.get("a.example", before), names.stale("a.example", before)), (None, None));
-    }
-
-    #[test]
-    fn a_hundred_thousand_names_are_bounded_and_those_in_use_stay() {
-        let mut names = KnownNames::default();
-        names.learn("busy.example", outside(1), Some(ADDRESSES_MAX), START);
-        for number in 0..100_000 {
-            names.learn(&format!("host-{number}.example"), outside(2), Some(ADDRESSES_MAX), START);
-            assert!(names.latest.len() + names.earlier.len() <= NAMES_MAX);
-            if number % 1_000 == 0 {
-                assert_eq!(names.get("busy.example", START), Some(outside(1)));
-            }
-        }
-        let is_known = |number: &usize| names.get(&format!("host-{number}.example"), START).is_some();
-        let known = (0..100_000).rev().take_while(is_known).count();
-        assert!(known >= NAMES_MAX / 2 - 1, "{known} of the latest are known");
-    }
-}
+mod tests;

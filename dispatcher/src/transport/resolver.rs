@@ -14,29 +14,20 @@ use std::time::Duration;
 
 use angarium_entity::Timestamp;
 use angarium_entity::clock::SharedClock;
-use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::lookup_ip::LookupIp;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, Resolver, system_conf};
+use hickory_resolver::{Hosts, Resolver};
 use reqwest::dns::{Addrs, Resolve, Resolving};
 use tokio::runtime::Handle;
 
 use super::address_guard::{AddressGuard, ForbiddenAddress};
-use super::known_names::{KnownNames, Place};
+use super::known_names::{ADDRESSES_MAX, KnownNames, Place};
+use super::question::{self, Answer};
 use super::sockets::Sockets;
 
-/// Most addresses of a name that are tried. The client divides its connect timeout among them.
-const ADDRESSES_MAX: usize = 4;
 /// Longest wait for the addresses of a name, all questions included.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(3);
-/// Longest wait for an answer, after which all name servers are asked once more.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_400);
-/// Questions that may be open at one connection to a name server.
-const QUESTIONS_MAX: usize = 1_024;
-/// What resolv.conf(5) says when it names no server, or is not there.
-const LOCAL_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
 
 /// A name that leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -99,22 +90,13 @@ impl GuardedResolver {
         clock: SharedClock,
         runtime: Handle,
     ) -> Result<Self, NetError> {
-        let config = if servers.is_empty() { of_system() } else { of_servers(servers) };
         let sockets = Sockets::default();
-        let mut builder = Resolver::builder_with_config(config, sockets.clone());
-        let options = builder.options_mut();
-        options.timeout = ANSWER_WITHIN;
-        options.attempts = 1;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.use_hosts_file = ResolveHosts::Never;
-        options.cache_size = 0;
-        options.max_active_requests = QUESTIONS_MAX;
-        options.try_tcp_on_error = true;
+        let names = question::asking(servers, sockets.clone())?;
         let hosts = Hosts::from_system().unwrap_or_else(|error| {
             tracing::warn!(%error, "the hosts file cannot be read; no name is looked up in it");
             Hosts::default()
         });
-        let (names, hosts) = (builder.build()?, Arc::new(hosts));
+        let hosts = Arc::new(hosts);
         Ok(Self { guard, names, sockets, hosts, known: Arc::default(), clock, runtime })
     }
 
@@ -149,8 +131,8 @@ impl GuardedResolver {
             Err(ResolveError::Failed { name: name.clone(), source: io::Error::other(stopped).into() })
         });
         match asked {
-            Ok((place, lasts)) => {
-                self.known(|names, now| names.learn(&name, place.clone(), lasts, now));
+            Ok(answer) => {
+                let place = self.learn(&name, answer);
                 addresses(name, place)
             }
             Err(error @ (ResolveError::Failed { .. } | ResolveError::Slow { .. })) => {
@@ -176,18 +158,32 @@ impl GuardedResolver {
             .collect()
     }
 
-    /// Asks where a name leads, and for how long that is said to hold.
-    async fn ask(&self, text: String, name: Name) -> Result<(Place, Option<Duration>), ResolveError> {
+    /// Asks where a name leads.
+    async fn ask(&self, text: String, name: Name) -> Result<Answer, ResolveError> {
         let lacked = self.sockets.lacked();
-        match tokio::time::timeout(LOOK_UP_WITHIN, self.names.lookup_ip(name)).await {
-            Ok(Ok(found)) => Ok((self.judge(&text, found.iter().collect()), least_ttl(&found))),
+        match question::ask(&self.names, name, LOOK_UP_WITHIN).await {
+            Ok(answer @ Answer::Addresses { .. }) => Ok(answer),
             // What another look-up lacked meanwhile may be taken for ours: it is only asked again.
-            Ok(Err(_)) | Err(_) if self.sockets.lacked() != lacked => {
+            Ok(_) | Err(_) if self.sockets.lacked() != lacked => {
                 Err(ResolveError::Unasked { name: text, source: self.sockets.last_lack() })
             }
-            Ok(Err(error)) => absence(&error).ok_or_else(|| failed(text, error)),
-            Err(_) => Err(ResolveError::Slow { name: text }),
+            Ok(answer) => Ok(answer),
+            Err(NetError::Timeout) => Err(ResolveError::Slow { name: text }),
+            Err(source) => Err(ResolveError::Failed { name: text, source }),
         }
+    }
+
+    /// Remembers where a name leads.
+    fn learn(&self, name: &str, answer: Answer) -> Place {
+        let (place, lasts, lost) = match answer {
+            Answer::Addresses { found, lasts, lost } => (self.judge(name, found), lasts, lost),
+            Answer::Nowhere { lasts } => (Place::Nowhere, lasts, None),
+            Answer::Unknown { lasts } => (Place::Unknown, lasts, None),
+        };
+        self.known(|names, now| match lost {
+            None => names.learn(name, place, lasts, now),
+            Some(lost) => names.learn_half(name, place, lost, now),
+        })
     }
 
     /// Those of the addresses of a name that may be connected to.
@@ -226,44 +222,6 @@ fn addresses(name: String, place: Place) -> Result<Vec<SocketAddr>, ResolveError
         Place::Nowhere => Err(ResolveError::Empty(name)),
         Place::Unknown => Err(ResolveError::Unknown(name)),
     }
-}
-
-/// How long all of an answer holds, the aliases on the way included.
-fn least_ttl(found: &LookupIp) -> Option<Duration> {
-    found.as_lookup().answers().iter().map(|record| Duration::from_secs(record.ttl.into())).min()
-}
-
-/// The answer that there is nothing, and for how long that is said to hold.
-fn absence(error: &NetError) -> Option<(Place, Option<Duration>)> {
-    let NetError::Dns(DnsError::NoRecordsFound(nothing)) = error else { return None };
-    let place = if nothing.response_code == ResponseCode::NXDomain { Place::Unknown } else { Place::Nowhere };
-    Some((place, nothing.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()))))
-}
-
-fn failed(name: String, source: NetError) -> ResolveError {
-    if let NetError::Timeout = source { ResolveError::Slow { name } } else { ResolveError::Failed { name, source } }
-}
-
-fn of_system() -> ResolverConfig {
-    match system_conf::read_system_conf() {
-        Ok((config, _)) => ResolverConfig::from_name_servers(config.name_servers),
-        Err(error) => {
-            tracing::warn!(%error, "no name server is configured; names are asked of {LOCAL_SERVER}");
-            of_servers(&[LOCAL_SERVER])
-        }
-    }
-}
-
-fn of_servers(servers: &[SocketAddr]) -> ResolverConfig {
-    let server = |address: &SocketAddr| {
-        let at_port = |mut connection: ConnectionConfig| {
-            connection.port = address.port();
-            connection
-        };
-        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(at_port);
-        NameServerConfig::new(address.ip(), true, connections.into())
-    };
-    ResolverConfig::from_name_servers(servers.iter().map(server).collect())
 }
 
 impl Resolve for GuardedResolver {

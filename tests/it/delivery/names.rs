@@ -140,6 +140,47 @@ async fn while_no_name_server_answers_the_addresses_are_used_that_a_name_had_wit
     app.end().await;
 }
 
+/// Where a name has IPv6 addresses too, they lead nowhere from here, as on a machine without IPv6.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_an_answer_is_believed_for_five_seconds_and_takes_away_no_address_that_was_known() {
+    let broken = || Reply::Code(ResponseCode::ServFail);
+    let known = || Reply::Lasting(vec![loopback(1)], 60);
+    let other = || Reply::Lasting(vec!["::1".parse().expect("an address")], 300);
+    let names = NameServer::start()
+        .await
+        .with("found.example", [known()])
+        .with("empty.example", [known()])
+        .with("new.example", [Reply::halves(broken(), other())]);
+    let settings = [("ANGARIUM_NAME_SERVERS", names.address()), ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8,::1/128")];
+    let app = TestApp::start_with(Backend::Sqlite, &settings).await;
+    let receiver = RawReceiver::start().await;
+    for host in ["found.example", "empty.example"] {
+        app.subscribe(&at(&receiver, host)).await;
+    }
+    app.publish(json!(1)).await;
+    receiver.expect_requests(2).await;
+    names.tell("found.example", [Reply::halves(broken(), other())]);
+    names.tell("empty.example", [Reply::halves(Reply::addresses([]), broken())]);
+    app.clock.advance(Duration::from_secs(60));
+    app.publish(json!(2)).await;
+    receiver.expect_requests(4).await;
+    let asked = names.asked("found.example");
+    app.clock.advance(Duration::from_secs(5));
+    app.publish(json!(3)).await;
+    receiver.expect_requests(6).await;
+    assert!(names.asked("found.example") > asked, "half an answer is believed for five seconds");
+    app.deliveries_in("SUCCEEDED", 6).await;
+
+    app.subscribe(&at(&receiver, "new.example")).await;
+    app.publish(json!(4)).await;
+    let failed = app.delivery_in("RETRYING").await;
+    assert_eq!(failed["attempts"]["nodes"][0]["error"]["code"], "CONNECTION", "{failed}");
+    names.tell("new.example", [known()]);
+    app.clock.advance(Duration::from_secs(10));
+    app.deliveries_in("SUCCEEDED", 9).await;
+    app.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
     let names = NameServer::start().await.with("large.example", [Reply::OverTcp(vec![loopback(1)])]);
