@@ -115,7 +115,10 @@ impl KnownNames {
         if now < known.since || known.ends <= now {
             return None;
         }
-        known.until = (now + STALE_BELIEVED).min(known.ends);
+        // An answer that came since the question was put holds for as long as it says.
+        if known.until <= now {
+            known.until = (now + STALE_BELIEVED).min(known.ends);
+        }
         Some(addresses.clone())
     }
 

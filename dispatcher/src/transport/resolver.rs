@@ -28,6 +28,9 @@ use super::sockets::Sockets;
 
 /// Longest wait for the addresses of a name, all questions included.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(3);
+/// Longest wait for it where addresses are known that are not believed any more: these are used then, while the question
+/// goes on (RFC 8767, section 5). Half of the shortest timeout of an endpoint, which has to answer in what is left.
+const LOOK_UP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A name that leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -126,19 +129,29 @@ impl GuardedResolver {
             return addresses(name, place);
         }
         let (resolver, text) = (self.clone(), name.clone());
-        let asking = self.runtime.spawn(async move { resolver.ask(text, name_of_dns).await });
-        let asked = asking.await.unwrap_or_else(|stopped| {
-            Err(ResolveError::Failed { name: name.clone(), source: io::Error::other(stopped).into() })
-        });
-        match asked {
-            Ok(answer) => {
-                let place = self.learn(&name, answer);
-                addresses(name, place)
-            }
+        let mut asking = self.runtime.spawn(async move { resolver.find_out(text, name_of_dns).await });
+        let found = match tokio::time::timeout(LOOK_UP_PATIENCE, &mut asking).await {
+            Ok(found) => found,
+            Err(_) => match self.known(|names, now| names.stale(&name, now)) {
+                Some(stale) => return Ok(stale),
+                None => asking.await,
+            },
+        };
+        match found {
+            Ok(place) => addresses(name, place?),
+            Err(stopped) => Err(ResolveError::Failed { name, source: io::Error::other(stopped).into() }),
+        }
+    }
+
+    /// Asks where a name leads, and remembers it. Whoever wants to know may be gone before the answer comes, so it is not
+    /// left to him.
+    async fn find_out(self, name: String, name_of_dns: Name) -> Result<Place, ResolveError> {
+        match self.ask(&name, name_of_dns).await {
+            Ok(answer) => Ok(self.learn(&name, answer)),
             Err(error @ (ResolveError::Failed { .. } | ResolveError::Slow { .. })) => {
                 let stale = self.known(|names, now| names.stale(&name, now)).ok_or(error)?;
                 tracing::info!(name, "no name server says where a name leads; the addresses are used that it had");
-                Ok(stale)
+                Ok(Place::Outside(stale))
             }
             Err(error) => Err(error),
         }
@@ -159,8 +172,8 @@ impl GuardedResolver {
     }
 
     /// Asks where a name leads.
-    async fn ask(&self, text: String, name: Name) -> Result<Answer, ResolveError> {
-        let lacked = self.sockets.lacked();
+    async fn ask(&self, text: &str, name: Name) -> Result<Answer, ResolveError> {
+        let (lacked, text) = (self.sockets.lacked(), text.to_owned());
         match question::ask(&self.names, name, LOOK_UP_WITHIN).await {
             Ok(answer @ Answer::Addresses { .. }) => Ok(answer),
             // What another look-up lacked meanwhile may be taken for ours: it is only asked again.

@@ -3,11 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use angarium_tests::builder::text;
+use angarium_tests::builder::{self, text};
 use angarium_tests::dns::{NameServer, Reply};
 use angarium_tests::{Backend, RawReceiver, TestApp};
 use hickory_proto::op::ResponseCode;
 use serde_json::json;
+
+/// An endpoint that waits for its answer no longer than for a second, which is the least, at `url`.
+async fn impatient(app: &TestApp, url: &str) {
+    let endpoint = json!({ "create": { "url": url, "timeout": "PT1S" } });
+    builder::subscribe(&app.api, json!({ "eventTypes": ["*"], "endpoint": endpoint })).await;
+}
 
 async fn start(names: &NameServer) -> TestApp {
     let settings = [("ANGARIUM_NAME_SERVERS", names.address()), ("ANGARIUM_ALLOW_CIDRS", "127.0.0.0/8")];
@@ -178,6 +184,51 @@ async fn half_an_answer_is_believed_for_five_seconds_and_takes_away_no_address_t
     names.tell("new.example", [known()]);
     app.clock.advance(Duration::from_secs(10));
     app.deliveries_in("SUCCEEDED", 9).await;
+    app.end().await;
+}
+
+/// They take three seconds to fail, and the endpoint waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_name_servers_take_no_time_from_an_endpoint_whose_addresses_are_known() {
+    let names = NameServer::start().await.with("silent.example", [Reply::Lasting(vec![loopback(1)], 60)]);
+    let app = start(&names).await;
+    let receiver = RawReceiver::start().await;
+    impatient(&app, &at(&receiver, "silent.example")).await;
+    app.publish(json!(1)).await;
+    receiver.expect_requests(1).await;
+    names.tell("silent.example", [Reply::Silence]);
+    app.clock.advance(Duration::from_secs(60));
+    for count in 2..5 {
+        app.publish(json!(count)).await;
+        for delivered in app.deliveries_in("SUCCEEDED", count).await {
+            assert_eq!(delivered["attempts"]["nodes"].as_array().map(Vec::len), Some(1), "{delivered}");
+        }
+        app.clock.advance(Duration::from_secs(10));
+    }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_for_one_delivery_is_there_for_the_next() {
+    let replies = [Reply::Silence, Reply::Lasting(vec![loopback(1)], 60)];
+    let names = NameServer::start().await.with("late.example", replies);
+    let app = start(&names).await;
+    let receiver = RawReceiver::start().await;
+    impatient(&app, &at(&receiver, "late.example")).await;
+    app.publish(json!(1)).await;
+    let failed = app.delivery_in("RETRYING").await;
+    assert_eq!(failed["attempts"]["nodes"][0]["error"]["code"], "TIMEOUT", "{failed}");
+    angarium_tests::app::eventually("the question was put again", async || {
+        (names.asked("late.example") > 1).then_some(())
+    })
+    .await;
+    // Nobody says it again.
+    names.tell("late.example", [Reply::Silence]);
+    app.publish(json!(2)).await;
+    receiver.expect_requests(1).await;
+    app.deliveries_in("SUCCEEDED", 1).await;
+    app.clock.advance(Duration::from_secs(10));
+    app.deliveries_in("SUCCEEDED", 2).await;
     app.end().await;
 }
 

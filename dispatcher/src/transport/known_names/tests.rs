@@ -104,6 +104,28 @@ fn without_an_answer_old_addresses_are_used_for_an_hour_and_asked_for_every_ten_
 }
 
 #[test]
+fn a_question_that_fails_late_changes_nothing_of_an_answer_that_came_meanwhile() {
+    let mut names = KnownNames::default();
+    for lasts in [BELIEVED_MIN, BELIEVED_MAX] {
+        names.learn("a.example", outside(1), Some(lasts), START);
+        assert!(names.stale("a.example", START).is_some());
+        assert_eq!(names.get("a.example", START + lasts - MILLISECOND), Some(outside(1)));
+        assert_eq!(names.get("a.example", START + lasts), None);
+    }
+}
+
+#[test]
+fn old_addresses_are_found_wherever_they_are_kept() {
+    let mut names = KnownNames { half_max: 2, ..KnownNames::default() };
+    names.learn("a.example", outside(1), None, START);
+    for other in ["b.example", "c.example"] {
+        names.learn(other, outside(2), None, START);
+    }
+    assert!(!names.latest.contains_key("a.example"));
+    assert!(names.stale("a.example", START + BELIEVED_MIN).is_some(), "others were asked for during the question");
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_nothing_last_longer() {
     let mut names = KnownNames::default();
     names.learn("a.example", outside(1), Some(BELIEVED_MAX), START);
