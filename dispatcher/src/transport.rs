@@ -17,6 +17,7 @@ mod answer;
 mod explain;
 mod known_names;
 pub(crate) mod name_server;
+mod outage;
 pub(crate) mod plan;
 mod pool;
 pub(crate) mod proxy;

@@ -39,7 +39,7 @@ pub(super) enum Place {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     place: Place,
     since: Timestamp,
     until: Timestamp,
@@ -47,17 +47,20 @@ struct Known {
     ends: Timestamp,
 }
 
-/// Names in two halves: when the first is full it becomes the second, and what was the second is forgotten.
+/// Names in two halves: when the first is full it becomes the second, and what was the second is forgotten. Dropping that
+/// is left to whoever takes it.
 #[derive(Debug)]
 pub(super) struct KnownNames {
     latest: HashMap<String, Known>,
     earlier: HashMap<String, Known>,
+    forgotten: HashMap<String, Known>,
     half_max: usize,
 }
 
 impl Default for KnownNames {
     fn default() -> Self {
-        Self { latest: HashMap::new(), earlier: HashMap::new(), half_max: NAMES_MAX / 2 }
+        let [latest, earlier, forgotten] = Default::default();
+        Self { latest, earlier, forgotten, half_max: NAMES_MAX / 2 }
     }
 }
 
@@ -122,6 +125,11 @@ impl KnownNames {
         Some(addresses.clone())
     }
 
+    /// What was forgotten since this was asked for, tens of thousands of names at once: drop it outside of a lock.
+    pub(super) fn take_forgotten(&mut self) -> HashMap<String, Known> {
+        std::mem::take(&mut self.forgotten)
+    }
+
     /// What is known of `name`, among the latest from now on.
     fn find(&mut self, name: &str) -> Option<&mut Known> {
         if !self.latest.contains_key(name)
@@ -139,7 +147,8 @@ impl KnownNames {
 
     fn insert(&mut self, name: String, known: Known) {
         if self.latest.len() >= self.half_max && !self.latest.contains_key(&name) {
-            self.earlier = std::mem::take(&mut self.latest);
+            let earlier = std::mem::replace(&mut self.earlier, std::mem::take(&mut self.latest));
+            self.forgotten = earlier;
         }
         self.latest.insert(name, known);
     }

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use angarium_entity::Timestamp;
@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 
 use super::address_guard::{AddressGuard, ForbiddenAddress};
 use super::known_names::{ADDRESSES_MAX, KnownNames, Place};
+use super::outage::Outage;
 use super::question::{self, Answer};
 use super::sockets::Sockets;
 
@@ -77,6 +78,7 @@ pub(crate) struct GuardedResolver {
     sockets: Sockets,
     hosts: Arc<Hosts>,
     known: Arc<Mutex<KnownNames>>,
+    outage: Arc<Mutex<Outage>>,
     clock: SharedClock,
     /// Connections to name servers belong to the runtime that serves the API: each runtime needs its own.
     runtime: Handle,
@@ -100,7 +102,8 @@ impl GuardedResolver {
             Hosts::default()
         });
         let hosts = Arc::new(hosts);
-        Ok(Self { guard, names, sockets, hosts, known: Arc::default(), clock, runtime })
+        let (known, outage) = Default::default();
+        Ok(Self { guard, names, sockets, hosts, known, outage, clock, runtime })
     }
 
     pub(super) fn guard(&self) -> &AddressGuard {
@@ -147,10 +150,17 @@ impl GuardedResolver {
     /// left to him.
     async fn find_out(self, name: String, name_of_dns: Name) -> Result<Place, ResolveError> {
         match self.ask(&name, name_of_dns).await {
-            Ok(answer) => Ok(self.learn(&name, answer)),
+            Ok(answer) => {
+                if let Some(lasted) = self.outage().answered(self.clock.now()) {
+                    tracing::info!(seconds = lasted.as_secs(), "the name servers answer again");
+                }
+                Ok(self.learn(&name, answer))
+            }
             Err(error @ (ResolveError::Failed { .. } | ResolveError::Slow { .. })) => {
-                let stale = self.known(|names, now| names.stale(&name, now)).ok_or(error)?;
-                tracing::info!(name, "no name server says where a name leads; the addresses are used that it had");
+                let Some(stale) = self.known(|names, now| names.stale(&name, now)) else { return Err(error) };
+                if self.outage().unanswered(self.clock.now()) {
+                    tracing::warn!(%error, "no name server answers; the addresses are used that names had");
+                }
                 Ok(Place::Outside(stale))
             }
             Err(error) => Err(error),
@@ -160,7 +170,17 @@ impl GuardedResolver {
     /// Looks into what is known at present.
     fn known<T>(&self, look: impl FnOnce(&mut KnownNames, Timestamp) -> T) -> T {
         let now = self.clock.now();
-        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner), now)
+        let mut names = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&mut names, now);
+        let forgotten = names.take_forgotten();
+        drop(names);
+        // Up to half of the table, which would take a while in the lock, and everybody waits at it.
+        drop(forgotten);
+        seen
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of_hosts(&self, name: &Name) -> Vec<IpAddr> {

@@ -148,3 +148,17 @@ fn a_hundred_thousand_names_are_bounded_and_those_in_use_stay() {
     let known = (0..100_000).rev().take_while(is_known).count();
     assert!(known >= NAMES_MAX / 2 - 1, "{known} of the latest are known");
 }
+
+#[test]
+fn what_is_forgotten_is_handed_out_and_dropped_by_nobody_else() {
+    let mut names = KnownNames::default();
+    let mut handed_out = 0;
+    for number in 0..NAMES_MAX * 2 {
+        names.learn(&format!("host-{number}.example"), outside(1), None, START);
+        let forgotten = names.take_forgotten().len();
+        assert!(forgotten == 0 || forgotten == NAMES_MAX / 2, "{forgotten}");
+        handed_out += forgotten;
+        assert_eq!(handed_out + names.latest.len() + names.earlier.len(), number + 1);
+    }
+    assert_eq!(handed_out, NAMES_MAX);
+}
