@@ -50,7 +50,7 @@ mod tests {
         });
         assert_eq!(begins.collect::<Vec<_>>(), [UNANSWERED_FOR.as_secs()]);
         let end = START + Duration::from_hours(1);
-        assert_eq!(outage.answered(end), Some(Duration::from_hours(1) - UNANSWERED_FOR));
+        assert_eq!(outage.answered(end), Some(end.since(START + UNANSWERED_FOR)));
         assert_eq!(outage.answered(end), None);
         assert!(outage.unanswered(end + UNANSWERED_FOR), "the next one is told too");
     }

@@ -166,20 +166,25 @@ mod tests {
     const MINUTE: Option<Duration> = Some(Duration::from_mins(1));
     const HOUR: Option<Duration> = Some(Duration::from_hours(1));
 
-    fn found(text: &str, lasts: Option<Duration>) -> Result<Half, NetError> {
-        Ok(Half { addresses: vec![text.parse().expect("an address")], is_unknown: false, lasts })
+    fn said(what: &str, lasts: Option<Duration>) -> Result<Half, NetError> {
+        let addresses = match what {
+            "broken" => return Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))),
+            "nothing" | "unknown" => Vec::new(),
+            address => vec![address.parse().expect("an address")],
+        };
+        Ok(Half { addresses, is_unknown: what == "unknown", lasts })
     }
 
     fn nothing(lasts: Option<Duration>) -> Result<Half, NetError> {
-        Ok(Half { addresses: Vec::new(), is_unknown: false, lasts })
+        said("nothing", lasts)
     }
 
     fn unknown(lasts: Option<Duration>) -> Result<Half, NetError> {
-        Ok(Half { addresses: Vec::new(), is_unknown: true, lasts })
+        said("unknown", lasts)
     }
 
     fn broken() -> Result<Half, NetError> {
-        Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)))
+        said("broken", None)
     }
 
     fn addresses<const N: usize>(texts: [&str; N], lasts: Option<Duration>, lost: Option<Family>) -> Answer {
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_half_that_came_is_told_from_the_whole() {
-        let (v4, v6) = (|| found("192.0.9.1", HOUR), || found("2a00::1", MINUTE));
+        let (v4, v6) = (|| said("192.0.9.1", HOUR), || said("2a00::1", MINUTE));
         let cases = [
             (v4(), v6(), addresses(["192.0.9.1", "2a00::1"], MINUTE, None)),
             (v4(), nothing(MINUTE), addresses(["192.0.9.1"], HOUR, None)),
