@@ -141,7 +141,7 @@ impl EndpointActor {
         }
         let idle = self.machine.is_idle(now);
         if idle && !self.told_idle {
-            self.machine.rest();
+            self.machine.rest(now);
             self.shared.hub.do_send(Idle { endpoint: self.id, handled: self.handled });
         }
         self.told_idle = idle;

@@ -172,7 +172,7 @@ impl EndpointMachine {
 
     /// Gives back the memory of what has gone through it. An emptied map keeps room for what was in it, some KiB in all,
     /// and a node has many endpoints that are idle.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self, now: Timestamp) {
         if self.waiting.is_empty() {
             self.waiting.clear();
         }
@@ -182,6 +182,7 @@ impl EndpointMachine {
         self.settled.shrink_to_fit();
         self.express.shrink_to_fit();
         self.late.shrink_to_fit();
+        self.tokens.rest(now);
     }
 
     /// Held by its rules, or by what an answer asked for and the rows do not say yet: rules that were read before the

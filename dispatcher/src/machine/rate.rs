@@ -22,19 +22,13 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// How many requests may start at `now`.
     pub(crate) fn free(&mut self, now: Timestamp, limit: usize) -> usize {
-        while let Some(&(at, count)) = self.used.front() {
-            // A clock that was set back must not stop an endpoint for longer than a second.
-            if now < at + SECOND && at <= now {
-                break;
-            }
-            self.used.pop_front();
-            self.count -= count;
-        }
+        self.prune(now);
         limit.saturating_sub(self.count)
     }
 
-    /// A request starts.
+    /// A request starts. Without a limit nobody asks what is free, and a limit may come at any time.
     pub(crate) fn take(&mut self, now: Timestamp) {
+        self.prune(now);
         self.count += 1;
         match self.used.back_mut() {
             Some((at, count)) if *at == now => *count += 1,
@@ -45,6 +39,23 @@ impl Tokens {
     /// When the next token comes back; none when none is away.
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
         self.used.front().map(|&(at, _)| at + SECOND)
+    }
+
+    /// Gives back the memory of what was used before the last second.
+    pub(crate) fn rest(&mut self, now: Timestamp) {
+        self.prune(now);
+        self.used.shrink_to_fit();
+    }
+
+    fn prune(&mut self, now: Timestamp) {
+        while let Some(&(at, count)) = self.used.front() {
+            // A clock that was set back must not stop an endpoint for longer than a second.
+            if now < at + SECOND && at <= now {
+                break;
+            }
+            self.used.pop_front();
+            self.count -= count;
+        }
     }
 }
 
@@ -87,6 +98,20 @@ mod tests {
         assert_eq!((tokens.free(at(6_000), 3), tokens.next_at()), (2, Some(at(6_400))));
         assert_eq!(tokens.free(at(6_400), 3), 3);
         assert_eq!(tokens.free(at(6_400), 1), 1, "the limit may change at any time");
+    }
+
+    #[test]
+    fn no_more_than_a_second_is_remembered_also_where_nobody_asks_what_is_free() {
+        let mut tokens = Tokens::default();
+        for milli in 0..100_000 {
+            tokens.take(Timestamp::from_millis(milli));
+        }
+        assert!(tokens.used.len() <= 1_000 && tokens.used.capacity() <= 2_048, "{}", tokens.used.capacity());
+        assert_eq!(tokens.free(Timestamp::from_millis(99_999), 1_001), 1, "a limit that comes now knows of them");
+        tokens.rest(Timestamp::from_millis(100_500));
+        assert_eq!(tokens.free(Timestamp::from_millis(100_500), 1_000), 501);
+        tokens.rest(Timestamp::from_millis(101_000));
+        assert_eq!(tokens.used.capacity(), 0);
     }
 
     #[test]
