@@ -112,6 +112,30 @@ impl Settings {
         })
     }
 
+    /// Of an endpoint with one subscription, that nothing may be sent to: its deliveries fail without a request.
+    #[cfg(test)]
+    pub(crate) fn of_forbidden(health: endpoint_health::Model, rules: Rules, subscription: SubscriptionId) -> Self {
+        let sealer = Sealer::new(&[1; 32]);
+        let of_subscription = OfSubscription { revision: 1, payload_fields: None, retry_policy: None };
+        Self {
+            workspace_id: health.workspace_id,
+            version: 1,
+            config_version: 1,
+            url: Url::parse("https://receiver.example/").expect("a URL"),
+            headers: Vec::new(),
+            body_format: BodyFormat::Raw,
+            timeout: Duration::from_secs(15),
+            rules,
+            on_exhausted: None,
+            health,
+            forbidden: Some("Nothing may be sent there.".to_owned()),
+            signature_scheme: SignatureScheme::None,
+            signer: Signer::new(SignatureScheme::None, &[], &sealer).expect("it signs nothing"),
+            subscriptions: HashMap::from([(subscription, of_subscription)]),
+            default_policy: RetryPolicy::default(),
+        }
+    }
+
     /// The policy of a subscription, or what it inherits.
     pub(crate) fn retry_policy(&self, subscription: SubscriptionId) -> &RetryPolicy {
         let own = self.subscriptions.get(&subscription).and_then(|found| found.retry_policy.as_ref());

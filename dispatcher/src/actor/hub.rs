@@ -21,6 +21,8 @@ mod hints;
 mod moves;
 mod questions;
 mod rest;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use facts::{Died, Granted, Idle, PageRead, ResultsRecorded, SettingsRead, Settled};
 pub(crate) use hints::{Changed, Deliver, Express, ExpressFound, ExpressRead, Kick, Reload, Remind, Wake};
@@ -35,6 +37,9 @@ pub(crate) struct Hub {
     crowd: usize,
     awake_max: usize,
     wheel: Wheel,
+    /// Endpoints that want to look again, such as at the end of a hold. It may last for a day, in which each may be
+    /// forgotten and woken any number of times.
+    wakes: Wheel,
     timer: Option<(Timestamp, SpawnHandle)>,
     drained: Vec<oneshot::Sender<()>>,
     /// Reads of what skips the line that are under way, and what was recorded since they began: they may still show that
@@ -66,6 +71,8 @@ pub struct HubReport {
     pub busy: usize,
     /// Endpoints that are going to be reminded.
     pub wheel: usize,
+    /// Endpoints that are going to look again, such as at the end of a hold.
+    pub wakes: usize,
     /// Bytes of jobs in memory, roughly.
     pub job_bytes: usize,
 }
@@ -82,6 +89,7 @@ impl Hub {
             crowd: setup.awake_max,
             awake_max: setup.awake_max,
             wheel: Wheel::default(),
+            wakes: Wheel::default(),
             timer: None,
             drained: Vec::new(),
             express_reads: 0,
@@ -131,7 +139,7 @@ impl Hub {
 
     /// Wakes the hub when the next endpoint is due.
     fn arm_timer(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.wheel.next_at() else { return };
+        let Some(next) = self.wheel.next_at().into_iter().chain(self.wakes.next_at()).min() else { return };
         if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
             return;
         }
@@ -145,8 +153,13 @@ impl Hub {
 
     fn fire(&mut self, ctx: &mut Context<Self>) {
         self.timer = None;
-        for endpoint in self.wheel.take_due(self.shared.clock.now()) {
+        let now = self.shared.clock.now();
+        for endpoint in self.wheel.take_due(now) {
             self.tell(endpoint, Input::Kicked);
+        }
+        // Who wished for a later time as well says so again when it has looked.
+        for endpoint in self.wakes.take_due(now) {
+            self.tell(endpoint, Input::Tick);
         }
         self.arm_timer(ctx);
     }

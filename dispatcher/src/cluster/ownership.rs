@@ -73,6 +73,22 @@ impl Ownership {
         Self(Arc::new(Inner { lease_until: AtomicI64::new(i64::MIN), map, changed: watch::Sender::new(()) }))
     }
 
+    /// Of a node that has every shard, and a lease that does not end.
+    #[cfg(test)]
+    pub(crate) fn of_all(shard_count: i32) -> Self {
+        let ownership = Self::new(shard_count);
+        let shards: Vec<i32> = (0..shard_count).collect();
+        ownership.update(|map| map.hold(&shards, Holding::Held { taken_at: None }));
+        ownership.lets_send(true);
+        ownership
+    }
+
+    /// Lets the lease hold, or not.
+    #[cfg(test)]
+    pub(crate) fn lets_send(&self, may_send: bool) {
+        self.renew(if may_send { i64::MAX } else { i64::MIN });
+    }
+
     /// Where messages for an endpoint go.
     pub(crate) fn route(&self, endpoint: EndpointId) -> Route {
         let map = self.map();

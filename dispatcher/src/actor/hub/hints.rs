@@ -165,26 +165,7 @@ impl Handler<Wake> for Hub {
     type Result = ();
 
     fn handle(&mut self, Wake { endpoint, at }: Wake, ctx: &mut Self::Context) {
-        let sleep = self.shared.clock.sleep_until(at);
-        let hub = ctx.address();
-        // Not a future of the hub's context, which polls all of them at every message.
-        actix_rt::spawn(async move {
-            sleep.await;
-            if hub.send(WakeNow(endpoint)).await.is_err() {
-                tracing::debug!(%endpoint, "the hub ended before the hold of an endpoint did");
-            }
-        });
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct WakeNow(EndpointId);
-
-impl Handler<WakeNow> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, WakeNow(endpoint): WakeNow, _: &mut Self::Context) {
-        self.tell(endpoint, Input::Tick);
+        self.wakes.set(at, endpoint);
+        self.arm_timer(ctx);
     }
 }

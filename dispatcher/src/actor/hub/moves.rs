@@ -67,6 +67,7 @@ impl Handler<Forget> for Hub {
         let shared = self.shared.clone();
         self.endpoints.retain(|endpoint, _| !shards.contains(&shared.shard_of(*endpoint)));
         self.wheel.retain(|endpoint| !shards.contains(&shared.shard_of(endpoint)));
+        self.wakes.retain(|endpoint| !shards.contains(&shared.shard_of(endpoint)));
     }
 }
 
@@ -84,6 +85,7 @@ impl Handler<Revoke> for Hub {
             stub.addr.do_send(Abort);
         }
         self.wheel.retain(|_| false);
+        self.wakes.retain(|_| false);
         self.releasing.clear();
     }
 }

@@ -21,6 +21,7 @@ impl Handler<Observe> for Hub {
             in_flight: self.shared.in_flight(),
             busy: self.shared.busy(),
             wheel: self.wheel.len(),
+            wakes: self.wakes.len(),
             job_bytes: self.shared.job_bytes(),
         })
     }
