@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::store::pager::Ask;
 
 /// After we failed ourselves, the endpoint is left alone for this long. Mostly we lack files, and not for long.
-const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_secs(10);
+pub(super) const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_secs(10);
 
 pub(crate) struct EndpointActor {
     id: EndpointId,

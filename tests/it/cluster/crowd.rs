@@ -1,5 +1,7 @@
 //! Memory is for endpoints that work, and not for all that did a moment ago.
 
+use std::time::Duration;
+
 use angarium_dispatcher::config::AWAKE_MAX;
 use angarium_tests::app::eventually;
 use angarium_tests::nodes::{Node, Tuning};
@@ -9,11 +11,18 @@ use serde_json::json;
 const NEW_TYPES: [&str; 2] = ["sms.inbound", "invoice.sent"];
 const TYPES: [&str; 4] = ["sms.outbound", "invoice.paid", NEW_TYPES[0], NEW_TYPES[1]];
 const OF_EACH: usize = 20;
+/// Who was idle for so long may be forgotten early; after all of [`TYPES`] it is not yet a minute.
+const PAUSE: Duration = Duration::from_secs(13);
 
-/// One event for each type in turn, each after the one before has been delivered. Answers how many endpoints are awake
-/// afterwards.
-async fn awake_after_all(node: &Node, receiver: &Receiver) -> usize {
+async fn awake(node: &Node) -> usize {
+    node.state().dispatcher.observe().await.iter().map(|hub| hub.endpoints).sum()
+}
+
+/// One event for each type in turn, each so long after the one before has been delivered. Answers how many endpoints are
+/// awake afterwards.
+async fn awake_after_all(app: &TestApp, node: &Node, receiver: &Receiver, pause: Duration) -> usize {
     for event_type in TYPES {
+        app.clock.advance(pause);
         let before = receiver.received().len();
         builder::publish(&node.api, json!({ "eventType": event_type, "payload": 1 })).await;
         receiver.expect_requests(before + OF_EACH).await;
@@ -23,7 +32,7 @@ async fn awake_after_all(node: &Node, receiver: &Receiver) -> usize {
         })
         .await;
     }
-    node.state().dispatcher.observe().await.iter().map(|hub| hub.endpoints).sum()
+    awake(node).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,15 +53,18 @@ async fn idle_endpoints_are_forgotten_early_when_too_many_are_awake_and_wake_aga
     let node = app.join_tuned(few).await;
     app.hand_over().await;
     eventually("it has all shards", async || (node.report().shards == 1024).then_some(())).await;
-    let awake = awake_after_all(&node, &receiver).await;
-    assert!(awake <= all / 2, "{awake} of {all} are awake");
+    assert_eq!(awake_after_all(&app, &node, &receiver, Duration::ZERO).await, all, "none is forgotten at once");
+    app.clock.advance(Duration::from_mins(2));
+    eventually("all are forgotten", async || (awake(&node).await == 0).then_some(())).await;
+    let left = awake_after_all(&app, &node, &receiver, PAUSE).await;
+    assert!(left <= all / 2, "{left} of {all} are awake");
     // Who was forgotten gets the next as well.
-    awake_after_all(&node, &receiver).await;
+    awake_after_all(&app, &node, &receiver, PAUSE).await;
 
     let other = app.join_tuned(many).await;
     node.leave().await;
     eventually("it has all shards", async || (other.report().shards == 1024).then_some(())).await;
-    assert_eq!(awake_after_all(&other, &receiver).await, all, "none is forgotten where there is room");
-    assert_eq!(receiver.received().len(), 3 * all, "each once");
+    assert_eq!(awake_after_all(&app, &other, &receiver, PAUSE).await, all, "none is forgotten where there is room");
+    assert_eq!(receiver.received().len(), 4 * all, "each once");
     other.leave().await;
 }
