@@ -139,7 +139,8 @@ impl EndpointActor {
             self.limited_until = limited_until;
             self.shared.limits(self.id, limited_until);
         }
-        let idle = self.machine.is_idle(now);
+        // The settings may tell of something to do.
+        let idle = self.settings_asked == 0 && self.machine.is_idle(now);
         if idle && !self.told_idle {
             self.machine.rest(now);
             self.shared.hub.do_send(Idle { endpoint: self.id, handled: self.handled });

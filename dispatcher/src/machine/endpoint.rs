@@ -163,11 +163,11 @@ impl EndpointMachine {
     }
 
     /// Whether it may be forgotten: nothing is left to do that the rows do not know. While the endpoint is held the
-    /// rows wait, and memory need not.
+    /// rows wait, and memory need not. What skips the line does so whether or not the rules are known yet.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let nothing_waits = self.waiting.is_empty() && !self.more;
-        let nothing_skips = self.express.is_empty() || self.rules.is_none();
-        self.is_settled() && !self.reading && self.asked == 0 && nothing_skips && (nothing_waits || self.is_held(now))
+        let nothing_is_asked = !self.reading && self.asked == 0;
+        self.is_settled() && nothing_is_asked && self.express.is_empty() && (nothing_waits || self.is_held(now))
     }
 
     /// Gives back the memory of what has gone through it. An emptied map keeps room for what was in it, some KiB in all,

@@ -34,6 +34,8 @@ struct World {
     asks: mpsc::UnboundedReceiver<Ask>,
     workspace: WorkspaceId,
     subscription: SubscriptionId,
+    /// What the rows say of the health of an endpoint.
+    health_of: fn(endpoint_health::Model) -> endpoint_health::Model,
 }
 
 impl World {
@@ -61,7 +63,7 @@ impl World {
         };
         let hub = Hub::create(|ctx| Hub::new(ctx, &setup, Arc::default(), 16));
         let (workspace, subscription) = (WorkspaceId::new(NOW), SubscriptionId::new(NOW));
-        Self { hub, clock, asks: asked, workspace, subscription }
+        Self { hub, clock, asks: asked, workspace, subscription, health_of: |health| health }
     }
 
     async fn tell<M>(&self, message: M) -> M::Result
@@ -98,7 +100,7 @@ impl World {
     }
 
     fn health(&self, endpoint: EndpointId) -> endpoint_health::Model {
-        endpoint_health::Model::unknown(endpoint, self.workspace)
+        (self.health_of)(endpoint_health::Model::unknown(endpoint, self.workspace))
     }
 
     fn settings(&self, endpoint: EndpointId, rules: Rules) -> Settings {
@@ -149,6 +151,22 @@ fn an_endpoint_that_is_held_is_looked_at_once_when_that_ends_however_often_it_wa
         assert_eq!(world.advance(LONG).await.endpoints, 0);
         let report = world.advance(HOUR * 2).await;
         assert_eq!((report.endpoints, report.wakes), (1, 0), "the end of the hold");
+        world.end().await;
+    });
+}
+
+#[test]
+fn an_endpoint_that_waits_for_its_settings_is_not_forgotten() {
+    System::new().block_on(async {
+        let mut world = World::new(1);
+        let endpoint = EndpointId::new(NOW);
+        world.health_of = |health| endpoint_health::Model { probe_at: Some(NOW + HOUR), ..health };
+        world.kick(endpoint).await;
+        world.answer(RULES).await;
+        world.tell(Reload(endpoint)).await;
+        assert_eq!(world.advance(LONG).await.endpoints, 1);
+        world.answer(RULES).await;
+        assert_eq!(world.advance(LONG).await.endpoints, 0);
         world.end().await;
     });
 }

@@ -531,3 +531,22 @@ fn two_jobs_at_one_place_do_not_have_their_endpoint_ask_for_ever() {
     assert_eq!(world.run(), [1, 2]);
     assert!(world.machine.is_idle(NOW));
 }
+
+#[test]
+fn what_skips_the_line_is_not_forgotten_while_the_rules_are_read_again() {
+    let mut world = World::new(FIFO);
+    let probe_at = Some(NOW + Duration::from_secs(30));
+    let health = endpoint_health::Model::unknown(EndpointId::new(NOW), WorkspaceId::new(NOW));
+    world.machine.learn(endpoint_health::Model { probe_at, ..health });
+    world.give(Input::Unconfigured);
+    assert!(world.machine.is_idle(NOW), "the circuit is open, and the rows remember what waits");
+    world.give(Input::Express(job(1)));
+    assert!(!world.machine.is_idle(NOW) && world.started.is_empty());
+    world.give(Input::Configured(FIFO));
+    assert_eq!(world.run(), [1]);
+    world.give(Input::Express(job(2)));
+    world.give(Input::Gone);
+    assert!(!world.machine.is_idle(NOW), "it is under way");
+    world.run();
+    assert!(world.machine.is_idle(NOW), "who is gone gets nothing");
+}
