@@ -4,6 +4,7 @@ pub(crate) mod breaker;
 pub(crate) mod endpoint;
 pub(crate) mod governor;
 pub(crate) mod rate;
+pub(crate) mod tallies;
 pub(crate) mod wheel;
 
 /// How the tests with random steps run: the same steps every time, so that a change is not blamed for what it did not

@@ -297,6 +297,10 @@ impl Handler<Configure> for EndpointActor {
         }
         if let Some(settings) = &settings {
             self.machine.learn(settings.health);
+            let tally = self.shared.tallies.borrow_mut().take(self.shared.clock.now(), self.id);
+            if let Some(tally) = tally {
+                self.machine.go_on_counting(tally);
+            }
         }
         let rules = settings.as_ref().map(|settings| self.rules_after_takeover(settings));
         self.shared
@@ -332,6 +336,9 @@ impl Drop for EndpointActor {
         if self.wanted.strong_count() == 0 {
             // It was told to end, and mostly has nothing any more.
             self.give_back();
+            if let Some(tally) = self.machine.tally().filter(|_| self.shared.ownership.holds(self.id)) {
+                self.shared.tallies.borrow_mut().keep(self.shared.clock.now(), self.id, tally);
+            }
             return;
         }
         self.shared.died(self.id, self.machine.unsettled_ids());

@@ -16,6 +16,7 @@ use super::hub::{Granted, Hub, Settled, Wake};
 use crate::cluster::Ownership;
 use crate::machine::endpoint::WINDOW;
 use crate::machine::governor::Governor;
+use crate::machine::tallies::Tallies;
 use crate::report::Report;
 use crate::store::pager::Ask;
 use crate::transport::Transport;
@@ -86,6 +87,8 @@ pub(crate) struct Shared {
     parked: RefCell<Vec<(EndpointId, WorkspaceId)>>,
     /// The version of the configuration that each endpoint goes by.
     configured: RefCell<HashMap<EndpointId, (WorkspaceId, i64)>>,
+    /// What the breakers of those had counted that were forgotten a moment ago.
+    pub(crate) tallies: RefCell<Tallies>,
     job_bytes: Cell<usize>,
     memory: JobMemory,
     pub(crate) metrics: Metrics,
@@ -119,6 +122,7 @@ impl Shared {
             busy_shards: RefCell::default(),
             parked: RefCell::default(),
             configured: RefCell::default(),
+            tallies: RefCell::default(),
             job_bytes: Cell::new(0),
             memory: setup.memory.clone(),
             metrics: setup.metrics.clone(),

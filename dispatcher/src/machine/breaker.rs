@@ -77,6 +77,15 @@ pub(crate) struct Verdict {
     pub(crate) recovered: bool,
 }
 
+/// What a breaker has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Since a person started it afresh for the so-manieth time.
+    generation: i32,
+    /// Different deliveries that failed since the last success: at most [`OPENS_AFTER`].
+    failed: Vec<DeliveryId>,
+}
+
 /// The breaker.
 #[derive(Clone, Debug)]
 pub(crate) struct Breaker {
@@ -93,6 +102,21 @@ impl Breaker {
     /// Goes on from what the row says.
     pub(crate) fn new(health: endpoint_health::Model) -> Self {
         Self { health, noted: health, failed: Vec::new(), gone: false }
+    }
+
+    /// What it has counted and no row says, for whoever goes on from the row.
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        let (generation, failed) = (self.health.generation, self.failed.clone());
+        (!failed.is_empty()).then_some(Tally { generation, failed })
+    }
+
+    /// Goes on counting, unless the row says that this was started afresh, or has succeeded, since.
+    pub(crate) fn go_on(&mut self, tally: Tally) {
+        let failures = usize::try_from(self.health.consecutive_failures).unwrap_or(0);
+        let is_of_now = tally.generation == self.health.generation && tally.failed.len() <= failures;
+        if is_of_now && self.failed.is_empty() {
+            self.failed = tally.failed;
+        }
     }
 
     /// The row was read again. Only what a person did to it is news: all else was written from here.
@@ -230,6 +254,31 @@ mod tests {
         assert!(closed.is_news && !closed.recovered && breaker.probe_at().is_none());
         opened(&mut breaker, now);
         assert_eq!(breaker.probe_at(), Some(now + S(30)), "a success starts the waits afresh");
+    }
+
+    #[test]
+    fn what_was_counted_counts_for_who_goes_on_from_the_row_unless_the_row_knows_better() {
+        let mut former = breaker();
+        assert_eq!(former.tally(), None);
+        for _ in 1..OPENS_AFTER {
+            former.judge(NOW, end(Ended::Failed), PATIENCE);
+        }
+        let (row, tally) = (former.health, former.tally().expect("it has counted"));
+        let fails_once_more = |row| {
+            let mut next = Breaker::new(row);
+            next.go_on(tally.clone());
+            next.judge(NOW, end(Ended::Failed), PATIENCE);
+            next.probe_at()
+        };
+        assert_eq!(fails_once_more(row), Some(NOW + WAIT_MIN));
+        assert_eq!(fails_once_more(endpoint_health::Model { generation: 1, ..row }), None, "it was started afresh");
+        assert_eq!(
+            fails_once_more(endpoint_health::Model { consecutive_failures: 1, ..row }),
+            None,
+            "it has succeeded"
+        );
+        former.judge(NOW, end(Ended::Succeeded), PATIENCE);
+        assert_eq!(former.tally(), None);
     }
 
     #[test]

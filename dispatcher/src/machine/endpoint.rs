@@ -25,7 +25,7 @@ use angarium_entity::{DeliveryId, Timestamp, endpoint_health};
 
 use self::backlog::Backlog;
 pub(crate) use self::message::{Hold, Input, Output, Rules};
-use super::breaker::{Breaker, End, Patience, Verdict};
+use super::breaker::{Breaker, End, Patience, Tally, Verdict};
 use super::rate::Tokens;
 use crate::job::Job;
 
@@ -225,6 +225,18 @@ impl EndpointMachine {
         match &mut self.breaker {
             Some(breaker) => breaker.learn(health),
             None => self.breaker = Some(Breaker::new(health)),
+        }
+    }
+
+    /// What its breaker has counted and no row says.
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        self.breaker.as_ref().and_then(Breaker::tally)
+    }
+
+    /// What the breaker of a machine before this one had counted. Tell it after the health.
+    pub(crate) fn go_on_counting(&mut self, tally: Tally) {
+        if let Some(breaker) = &mut self.breaker {
+            breaker.go_on(tally);
         }
     }
 

@@ -92,6 +92,27 @@ on_both_databases! {
         app.end().await;
     }
 
+    async fn failures_between_which_the_endpoint_is_forgotten_open_the_circuit_all_the_same(app) {
+        let receiver = app.receiver().await.answer_statuses([500; 5]);
+        let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "retryPolicy": { "delays": ["PT1H"] } });
+        let subscribed = builder::subscribe(&app.api, input).await;
+        for n in 1..5 {
+            app.publish(json!(n)).await;
+            endpoint_with(&app, &subscribed.endpoint, "consecutiveFailures", json!(n)).await;
+            app.clock.advance(Duration::from_secs(80));
+            eventually("it is forgotten", async || {
+                // It may have heard that the result is durable only now.
+                app.clock.advance(Duration::from_secs(15));
+                let awake: usize = app.state().dispatcher.observe().await.iter().map(|hub| hub.endpoints).sum();
+                (awake == 0).then_some(())
+            })
+            .await;
+        }
+        app.publish(json!(5)).await;
+        endpoint_with(&app, &subscribed.endpoint, "circuit", json!("OPEN")).await;
+        app.end().await;
+    }
+
     async fn a_single_delivery_is_retried_as_its_own_policy_says(app) {
         let receiver = app.receiver().await.answer_statuses([500; 9]);
         let input = json!({ "eventTypes": ["*"], "endpoint": { "url": receiver.url() }, "retryPolicy": { "delays": vec!["PT1S"; 9] } });

@@ -25,6 +25,7 @@ impl Hub {
     pub(super) fn passivate(&mut self, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now();
         self.endpoints.retain(|_, stub| stub.idle_since().is_none_or(|since| since + IDLE_TIMEOUT > now));
+        self.shared.tallies.borrow_mut().prune(now);
         self.crowd = self.awake_max;
         let sleep = self.shared.clock.sleep(LOOK_EVERY);
         ctx.spawn(sleep.into_actor(self).map(|(), hub, ctx| hub.passivate(ctx)));
