@@ -93,7 +93,8 @@ impl Handler<Granted> for Hub {
     type Result = ();
 
     fn handle(&mut self, Granted(endpoint): Granted, _: &mut Self::Context) {
-        if !self.tell_awake(endpoint, Input::Granted) {
+        // What was on its way to one that has died was taken back then. What it still holds is for its results.
+        if !self.tell_awake(endpoint, Input::Granted) && !self.shared.is_dead(endpoint) {
             self.shared.release_grant(endpoint);
         }
     }

@@ -100,6 +100,10 @@ impl Handler<MaySendAgain> for Hub {
 
     fn handle(&mut self, MaySendAgain: MaySendAgain, _: &mut Self::Context) {
         for (endpoint, workspace) in self.shared.take_parked() {
+            // Its successor asks for what it needs.
+            if self.shared.is_dead(endpoint) {
+                continue;
+            }
             if self.shared.ask_for_grant(workspace, endpoint) && !self.tell_awake(endpoint, Input::Granted) {
                 self.shared.release_grant(endpoint);
             }

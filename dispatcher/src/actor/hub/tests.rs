@@ -4,17 +4,22 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use angarium_entity::clock::ManualClock;
+use angarium_entity::delivery::Status;
 use angarium_entity::endpoint::Ordering;
+use angarium_entity::json::StringList;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{SubscriptionId, WorkspaceId, endpoint_health};
+use angarium_entity::{EventId, SubscriptionId, WorkspaceId, endpoint_health, event};
 use tokio::sync::mpsc;
 
 use super::super::JobMemory;
 use super::*;
 use crate::cluster::Ownership;
+use crate::job::Job;
 use crate::machine::breaker::Patience;
 use crate::machine::endpoint::{Hold, Rules};
+use crate::report::Report;
 use crate::settings::Settings;
+use crate::store::completion::Recorded;
 use crate::store::pager::Ask;
 use crate::transport::plan::Plan;
 use crate::{AddressGuard, Metrics, Tracer};
@@ -28,10 +33,40 @@ const PATIENCE: Patience = Patience { suspend_after: Duration::from_hours(120), 
 const RULES: Rules =
     Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No, patience: PATIENCE };
 
+/// Has the actor of an endpoint die of a panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Kill(EndpointId);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Die;
+
+#[expect(clippy::disallowed_methods, reason = "once")]
+impl Handler<Kill> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Kill(endpoint): Kill, _: &mut Self::Context) {
+        self.endpoints[&endpoint].addr.do_send(Die);
+    }
+}
+
+impl Handler<Die> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, Die: Die, _: &mut Self::Context) {
+        panic!("a test wants it to die");
+    }
+}
+
 struct World {
     hub: Addr<Hub>,
     clock: ManualClock,
+    ownership: Ownership,
     asks: mpsc::UnboundedReceiver<Ask>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    queued: Arc<AtomicUsize>,
+    next_seq: i64,
     workspace: WorkspaceId,
     subscription: SubscriptionId,
     /// What the rows say of the health of an endpoint.
@@ -45,7 +80,8 @@ impl World {
         let runtime = tokio::runtime::Handle::current();
         let plan = Plan::new(AddressGuard::new(vec![]), &[], None, 1, shared_clock.clone(), runtime).expect("a plan");
         let (asks, asked) = mpsc::unbounded_channel();
-        let (reports, _) = mpsc::unbounded_channel();
+        let (reports, reported) = mpsc::unbounded_channel();
+        let ownership = Ownership::of_all(SHARDS);
         let setup = Setup {
             plan,
             clock: shared_clock,
@@ -56,14 +92,26 @@ impl World {
             asks,
             reports,
             memory: JobMemory::default(),
-            ownership: Ownership::of_all(SHARDS),
+            ownership: ownership.clone(),
             has_schedule: false,
             metrics: Metrics::register(&prometheus::Registry::new()).expect("metrics"),
             tracer: Tracer::off(),
         };
-        let hub = Hub::create(|ctx| Hub::new(ctx, &setup, Arc::default(), 16));
+        let queued = Arc::new(AtomicUsize::new(0));
+        let hub = Hub::create(|ctx| Hub::new(ctx, &setup, queued.clone(), 16));
         let (workspace, subscription) = (WorkspaceId::new(NOW), SubscriptionId::new(NOW));
-        Self { hub, clock, asks: asked, workspace, subscription, health_of: |health| health }
+        Self {
+            hub,
+            clock,
+            ownership,
+            asks: asked,
+            reports: reported,
+            queued,
+            next_seq: 0,
+            workspace,
+            subscription,
+            health_of: |health| health,
+        }
     }
 
     async fn tell<M>(&self, message: M) -> M::Result
@@ -124,6 +172,62 @@ impl World {
         }
     }
 
+    /// An endpoint with its settings and nothing to do.
+    async fn endpoint(&mut self) -> EndpointId {
+        let endpoint = EndpointId::new(NOW);
+        self.kick(endpoint).await;
+        self.answer(RULES).await;
+        endpoint
+    }
+
+    /// One more for the endpoint. It fails without a request as soon as there is a grant for it.
+    async fn deliver(&mut self, endpoint: EndpointId) {
+        self.next_seq += 1;
+        let event = event::Model {
+            id: EventId::new(NOW),
+            workspace_id: self.workspace,
+            event_type: "x".to_owned(),
+            payload: "{}".to_owned(),
+            channels: StringList::default(),
+            idempotency_key: None,
+            occurred_at: NOW,
+            test: false,
+            created_at: NOW,
+            sealed: None,
+            trace_parent: None,
+            trace_state: None,
+        };
+        let job = Job {
+            delivery_id: DeliveryId::new(NOW),
+            endpoint_id: endpoint,
+            subscription_id: self.subscription,
+            seq: self.next_seq,
+            ready_at: NOW,
+            timed: false,
+            status: Status::Pending,
+            attempt_count: 0,
+            round: 1,
+            round_attempts: 0,
+            is_probe: false,
+            event: Arc::new(event),
+        };
+        self.queued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.tell(Deliver(vec![job])).await;
+    }
+
+    /// What has ended.
+    async fn reported(&mut self) -> Vec<Job> {
+        self.observe().await;
+        std::iter::from_fn(|| self.reports.try_recv().ok()).map(|report| report.job).collect()
+    }
+
+    /// The result is durable.
+    async fn record(&self, job: &Job) {
+        let Job { endpoint_id, delivery_id, .. } = *job;
+        let recorded = Recorded { endpoint_id, delivery_id, is_final: true, next_attempt_at: None, is_void: false };
+        self.tell(ResultsRecorded(vec![recorded])).await;
+    }
+
     async fn end(self) {
         self.tell(Stop).await;
     }
@@ -167,6 +271,44 @@ fn an_endpoint_that_waits_for_its_settings_is_not_forgotten() {
         assert_eq!(world.advance(LONG).await.endpoints, 1);
         world.answer(RULES).await;
         assert_eq!(world.advance(LONG).await.endpoints, 0);
+        world.end().await;
+    });
+}
+
+#[test]
+fn a_grant_that_comes_for_one_that_has_died_does_not_release_what_is_kept_for_its_results() {
+    System::new().block_on(async {
+        let mut world = World::new(1);
+        let (dies, waits) = (world.endpoint().await, world.endpoint().await);
+        world.deliver(dies).await;
+        let reported = world.reported().await;
+        world.deliver(waits).await;
+        world.tell(Kill(dies)).await;
+        assert_eq!(world.observe().await.endpoints, 1);
+        world.tell(Granted(dies)).await;
+        assert!(world.reported().await.is_empty(), "the only grant is in use until the result is durable");
+        world.record(&reported[0]).await;
+        assert_eq!(world.reported().await[0].endpoint_id, waits);
+        world.end().await;
+    });
+}
+
+#[test]
+fn no_grant_is_lost_to_one_that_wanted_to_send_and_died_while_the_lease_did_not_hold() {
+    System::new().block_on(async {
+        let mut world = World::new(1);
+        let (has_it, dies, waits) = (world.endpoint().await, world.endpoint().await, world.endpoint().await);
+        world.deliver(has_it).await;
+        let reported = world.reported().await;
+        world.ownership.lets_send(false);
+        world.deliver(dies).await;
+        world.tell(Kill(dies)).await;
+        assert_eq!(world.observe().await.endpoints, 2);
+        world.ownership.lets_send(true);
+        world.tell(MaySendAgain).await;
+        world.deliver(waits).await;
+        world.record(&reported[0]).await;
+        assert_eq!(world.reported().await.iter().map(|job| job.endpoint_id).collect::<Vec<_>>(), [waits]);
         world.end().await;
     });
 }
