@@ -20,13 +20,15 @@ use crate::machine::breaker::End;
 use crate::machine::endpoint::{EndpointMachine, Hold, Input, Output, Rules};
 use crate::report::{EndpointHold, Report};
 use crate::settings::Settings;
-use crate::store::pager::Ask;
+use crate::store::pager::{Ask, Asker};
 
 /// After we failed ourselves, the endpoint is left alone for this long. Mostly we lack files, and not for long.
 pub(super) const PAUSE_AFTER_OWN_FAULT: Duration = Duration::from_secs(10);
 
 pub(crate) struct EndpointActor {
     id: EndpointId,
+    /// What it calls itself in its questions.
+    asker: Asker,
     machine: EndpointMachine,
     settings: Option<Arc<Settings>>,
     /// Questions for the settings without an answer. Only the answer to the last one is good.
@@ -65,10 +67,11 @@ pub(crate) struct Abort;
 pub(crate) struct Configure(pub(crate) Option<Arc<Settings>>);
 
 impl EndpointActor {
-    pub(crate) fn new(id: EndpointId, shared: Rc<Shared>, wanted: Weak<()>) -> Self {
+    pub(crate) fn new(asker: Asker, shared: Rc<Shared>, wanted: Weak<()>) -> Self {
         let machine = EndpointMachine::new();
         Self {
-            id,
+            id: asker.endpoint,
+            asker,
             machine,
             settings: None,
             settings_asked: 0,
@@ -105,7 +108,7 @@ impl EndpointActor {
                         let shard = self.shared.shard_of(self.id);
                         let strict =
                             self.settings.as_ref().is_some_and(|settings| settings.rules.ordering == Ordering::Strict);
-                        self.shared.ask(Ask::Page { endpoint: self.id, shard, limit, strict });
+                        self.shared.ask(Ask::Page { asker: self.asker, shard, limit, strict });
                     }
                     Output::WakeAt(at) => self.shared.wake_at(self.id, at),
                 }
@@ -121,7 +124,7 @@ impl EndpointActor {
 
     fn ask_for_settings(&mut self) {
         self.settings_asked += 1;
-        self.shared.ask(Ask::Settings(self.id));
+        self.shared.ask(Ask::Settings(self.asker));
     }
 
     fn ask_for_grant(&self) -> bool {

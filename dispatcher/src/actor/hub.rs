@@ -15,6 +15,7 @@ use super::shared::{Setup, Shared};
 use crate::machine::endpoint::Input;
 use crate::machine::wheel::Wheel;
 use crate::schedule::AHEAD;
+use crate::store::pager::Asker;
 
 mod facts;
 mod hints;
@@ -33,6 +34,8 @@ pub(crate) struct Hub {
     shared: Rc<Shared>,
     queued: Arc<AtomicUsize>,
     endpoints: HashMap<EndpointId, Stub>,
+    /// Actors of endpoints that it has made.
+    made: u64,
     /// So many awake endpoints are too many, see [`rest`]; and how many always may be.
     crowd: usize,
     awake_max: usize,
@@ -53,6 +56,8 @@ pub(crate) struct Hub {
 /// An endpoint that is awake. The hub is the only holder of its address, so dropping it lets the actor end.
 struct Stub {
     addr: Addr<EndpointActor>,
+    /// The so-manieth that its hub has made.
+    number: u64,
     /// An actor that ends while this is there has died.
     _wanted: Rc<()>,
     sent: u64,
@@ -86,6 +91,7 @@ impl Hub {
             shared,
             queued,
             endpoints: HashMap::new(),
+            made: 0,
             crowd: setup.awake_max,
             awake_max: setup.awake_max,
             wheel: Wheel::default(),
@@ -113,9 +119,10 @@ impl Hub {
         }
         let shared = &self.shared;
         let stub = self.endpoints.entry(endpoint).or_insert_with(|| {
-            let wanted = Rc::new(());
-            let addr = EndpointActor::new(endpoint, shared.clone(), Rc::downgrade(&wanted)).start();
-            Stub { addr, _wanted: wanted, sent: 0, idle: None }
+            self.made += 1;
+            let (asker, wanted) = (Asker { endpoint, actor: self.made }, Rc::new(()));
+            let addr = EndpointActor::new(asker, shared.clone(), Rc::downgrade(&wanted)).start();
+            Stub { addr, number: self.made, _wanted: wanted, sent: 0, idle: None }
         });
         stub.send(Hear(input));
     }

@@ -17,6 +17,7 @@ use crate::job::Job;
 use crate::peers::{Hint, Peers};
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
+use crate::store::pager::Asker;
 
 /// Jobs that may lie in the mailbox of a hub. Beyond, it is only told which endpoints have something to read.
 pub(super) const QUEUED_JOBS_MAX: usize = 20_000;
@@ -295,13 +296,13 @@ impl Hubs {
     }
 
     /// Answers a question for settings.
-    pub(crate) fn settings(&self, endpoint: EndpointId, settings: Option<Arc<Settings>>) {
-        self.of(endpoint).addr.do_send(SettingsRead { endpoint, settings });
+    pub(crate) fn settings(&self, asker: Asker, settings: Option<Arc<Settings>>) {
+        self.of(asker.endpoint).addr.do_send(SettingsRead { asker, settings });
     }
 
     /// Answers a question for a page.
     pub(crate) fn page(&self, page: PageRead) {
-        self.of(page.endpoint).addr.do_send(page);
+        self.of(page.asker.endpoint).addr.do_send(page);
     }
 
     fn index(&self, endpoint: EndpointId) -> usize {

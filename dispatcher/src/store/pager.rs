@@ -39,10 +39,19 @@ const PAGE_BYTES_MAX: i64 = 1024 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ask {
     /// The settings of an endpoint.
-    Settings(EndpointId),
+    Settings(Asker),
     /// The front of its line and its due retries, at most `limit` of each. With `strict`, the retries stand in the line,
     /// due or not.
-    Page { endpoint: EndpointId, shard: i32, limit: usize, strict: bool },
+    Page { asker: Asker, shard: i32, limit: usize, strict: bool },
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) endpoint: EndpointId,
+    /// Which actor of the endpoint, of all that its hub ever made: an answer is of no use to a later one, who does not know
+    /// what has changed since the question.
+    pub(crate) actor: u64,
 }
 
 /// Answers until every actor is gone.
@@ -62,10 +71,10 @@ pub(crate) async fn run(
     answers.spawn(answer_settings(pager.clone(), settings_asked));
     while let Some(ask) = asks.recv().await {
         match ask {
-            Ask::Settings(endpoint) => drop(settings.send(endpoint)),
-            Ask::Page { endpoint, shard, limit, strict } => {
+            Ask::Settings(asker) => drop(settings.send(asker)),
+            Ask::Page { asker, shard, limit, strict } => {
                 let pager = pager.clone();
-                answers.spawn(async move { pager.answer_page(endpoint, shard, limit, strict).await });
+                answers.spawn(async move { pager.answer_page(asker, shard, limit, strict).await });
             }
         }
         while answers.try_join_next().is_some() {}
@@ -73,7 +82,7 @@ pub(crate) async fn run(
 }
 
 /// Answers for settings, one batch after the other: of two answers for an endpoint the later must be the newer.
-async fn answer_settings(pager: Arc<Pager>, mut asked: mpsc::UnboundedReceiver<EndpointId>) {
+async fn answer_settings(pager: Arc<Pager>, mut asked: mpsc::UnboundedReceiver<Asker>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while asked.recv_many(&mut batch, BATCH_MAX).await > 0 {
         pager.answer_settings(std::mem::take(&mut batch)).await;
@@ -114,8 +123,8 @@ impl Pager {
 
     /// Answers each question; with none for an endpoint that is gone or cannot be used, whose rows must not stop the
     /// others.
-    async fn answer_settings(&self, asked: Vec<EndpointId>) {
-        let mut endpoints = asked.clone();
+    async fn answer_settings(&self, asked: Vec<Asker>) {
+        let mut endpoints: Vec<_> = asked.iter().map(|asker| asker.endpoint).collect();
         endpoints.sort_unstable();
         endpoints.dedup();
         let together = self.persist(|| self.read_settings(endpoints.clone()).boxed()).await;
@@ -135,8 +144,8 @@ impl Pager {
             found
         };
         let found: HashMap<_, _> = found.drain().map(|(endpoint, settings)| (endpoint, Arc::new(settings))).collect();
-        for endpoint in asked {
-            self.hubs.settings(endpoint, found.get(&endpoint).cloned());
+        for asker in asked {
+            self.hubs.settings(asker, found.get(&asker.endpoint).cloned());
         }
     }
 
@@ -184,18 +193,18 @@ impl Pager {
         Ok(found)
     }
 
-    async fn answer_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) {
-        let page = self.persist(|| self.read_page(endpoint, shard, limit, strict).boxed()).await;
+    async fn answer_page(&self, asker: Asker, shard: i32, limit: usize, strict: bool) {
+        let page = self.persist(|| self.read_page(asker, shard, limit, strict).boxed()).await;
         self.hubs.page(page.unwrap_or_else(|error| {
-            tracing::error!(%error, %endpoint, "what waits for an endpoint does not read; the next sweep tries again");
-            PageRead { endpoint, jobs: Vec::new(), full: false, next_due: None }
+            tracing::error!(%error, endpoint = %asker.endpoint, "what waits for an endpoint does not read; the next sweep tries again");
+            PageRead { asker, jobs: Vec::new(), full: false, next_due: None }
         }));
     }
 
-    async fn read_page(&self, endpoint: EndpointId, shard: i32, limit: usize, strict: bool) -> Result<PageRead, DbErr> {
+    async fn read_page(&self, asker: Asker, shard: i32, limit: usize, strict: bool) -> Result<PageRead, DbErr> {
         // At a start every endpoint asks at once, before the jobs of any are in memory.
         let bytes_max = if self.memory.is_full() { 0 } else { PAGE_BYTES_MAX };
-        let (wanted, now) = (Wanted { endpoint, shard, limit, strict, bytes_max }, self.clock.now());
+        let (wanted, now) = (Wanted { asker, shard, limit, strict, bytes_max }, self.clock.now());
         let (page, orphans) = page::read(self.db.planned(), wanted, now).await?;
         if !orphans.is_empty() && orphan::fail(&self.canceler, &orphans, now).await? > 0 {
             // What they hid is read at once.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use angarium_entity::{EndpointId, Timestamp};
 
-use super::super::endpoint::Configure;
-use super::Hub;
+use super::super::endpoint::{Configure, Hear};
+use super::{Hub, Stub};
 use crate::job::Job;
 use crate::machine::endpoint::Input;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
+use crate::store::pager::Asker;
 
 /// An endpoint whose actor has died is woken again after this, and not before: one that dies of what waits for it would
 /// die again with every hint.
@@ -21,15 +22,15 @@ const REVIVE_AFTER: Duration = Duration::from_secs(5);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SettingsRead {
-    pub(crate) endpoint: EndpointId,
+    pub(crate) asker: Asker,
     pub(crate) settings: Option<Arc<Settings>>,
 }
 
 impl Handler<SettingsRead> for Hub {
     type Result = ();
 
-    fn handle(&mut self, SettingsRead { endpoint, settings }: SettingsRead, _: &mut Self::Context) {
-        if let Some(stub) = self.endpoints.get_mut(&endpoint) {
+    fn handle(&mut self, SettingsRead { asker, settings }: SettingsRead, _: &mut Self::Context) {
+        if let Some(stub) = self.asker(asker) {
             stub.configure(Configure(settings));
         }
     }
@@ -39,7 +40,7 @@ impl Handler<SettingsRead> for Hub {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PageRead {
-    pub(crate) endpoint: EndpointId,
+    pub(crate) asker: Asker,
     pub(crate) jobs: Vec<Job>,
     pub(crate) full: bool,
     /// When the first of those that are not due yet will be.
@@ -49,12 +50,14 @@ pub(crate) struct PageRead {
 impl Handler<PageRead> for Hub {
     type Result = ();
 
-    fn handle(&mut self, PageRead { endpoint, jobs, full, next_due }: PageRead, ctx: &mut Self::Context) {
+    fn handle(&mut self, PageRead { asker, jobs, full, next_due }: PageRead, ctx: &mut Self::Context) {
         if let Some(at) = next_due {
-            self.remind_soon(at, endpoint);
+            self.remind_soon(at, asker.endpoint);
             self.arm_timer(ctx);
         }
-        self.tell_awake(endpoint, Input::Page { jobs, full });
+        if let Some(stub) = self.asker(asker) {
+            stub.send(Hear(Input::Page { jobs, full }));
+        }
     }
 }
 
@@ -135,6 +138,14 @@ impl Handler<Died> for Hub {
 }
 
 impl Hub {
+    /// Who has asked, unless it has died or been forgotten since.
+    fn asker(&mut self, Asker { endpoint, actor }: Asker) -> Option<&mut Stub> {
+        if self.shared.is_dead(endpoint) {
+            return None;
+        }
+        self.endpoints.get_mut(&endpoint).filter(|stub| stub.number == actor)
+    }
+
     fn revive_later(&self, endpoint: EndpointId, ctx: &mut Context<Self>) {
         let sleep = self.shared.clock.sleep(REVIVE_AFTER);
         ctx.spawn(sleep.into_actor(self).map(move |(), hub, ctx| {

@@ -160,12 +160,12 @@ impl World {
         let mut asked = VecDeque::from(self.asked().await);
         while let Some(ask) = asked.pop_front() {
             match ask {
-                Ask::Settings(endpoint) => {
-                    let settings = Some(Arc::new(self.settings(endpoint, rules)));
-                    self.tell(SettingsRead { endpoint, settings }).await;
+                Ask::Settings(asker) => {
+                    let settings = Some(Arc::new(self.settings(asker.endpoint, rules)));
+                    self.tell(SettingsRead { asker, settings }).await;
                 }
-                Ask::Page { endpoint, .. } => {
-                    self.tell(PageRead { endpoint, jobs: Vec::new(), full: false, next_due: None }).await;
+                Ask::Page { asker, .. } => {
+                    self.tell(PageRead { asker, jobs: Vec::new(), full: false, next_due: None }).await;
                 }
             }
             asked.extend(self.asked().await);
@@ -180,8 +180,7 @@ impl World {
         endpoint
     }
 
-    /// One more for the endpoint. It fails without a request as soon as there is a grant for it.
-    async fn deliver(&mut self, endpoint: EndpointId) {
+    fn job(&mut self, endpoint: EndpointId) -> Job {
         self.next_seq += 1;
         let event = event::Model {
             id: EventId::new(NOW),
@@ -197,7 +196,7 @@ impl World {
             trace_parent: None,
             trace_state: None,
         };
-        let job = Job {
+        Job {
             delivery_id: DeliveryId::new(NOW),
             endpoint_id: endpoint,
             subscription_id: self.subscription,
@@ -210,7 +209,12 @@ impl World {
             round_attempts: 0,
             is_probe: false,
             event: Arc::new(event),
-        };
+        }
+    }
+
+    /// One more for the endpoint. It fails without a request as soon as there is a grant for it.
+    async fn deliver(&mut self, endpoint: EndpointId) {
+        let job = self.job(endpoint);
         self.queued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.tell(Deliver(vec![job])).await;
     }
@@ -309,6 +313,35 @@ fn no_grant_is_lost_to_one_that_wanted_to_send_and_died_while_the_lease_did_not_
         world.deliver(waits).await;
         world.record(&reported[0]).await;
         assert_eq!(world.reported().await.iter().map(|job| job.endpoint_id).collect::<Vec<_>>(), [waits]);
+        world.end().await;
+    });
+}
+
+#[test]
+fn what_an_actor_had_asked_for_is_not_told_to_its_successor() {
+    System::new().block_on(async {
+        let mut world = World::new(1);
+        let endpoint = EndpointId::new(NOW);
+        let page = |asker, job| PageRead { asker, jobs: vec![job], full: false, next_due: None };
+        world.kick(endpoint).await;
+        let [Ask::Settings(first)] = world.asked().await[..] else { panic!("one question") };
+        world.tell(Kill(endpoint)).await;
+        world.observe().await;
+        world.advance(Duration::from_secs(6)).await;
+        let [Ask::Settings(second)] = world.asked().await[..] else { panic!("one question") };
+        assert_ne!(first, second);
+
+        let settings = Some(Arc::new(world.settings(endpoint, RULES)));
+        world.tell(SettingsRead { asker: first, settings: settings.clone() }).await;
+        assert!(world.asked().await.is_empty(), "it waits for what it has asked for itself");
+        world.tell(SettingsRead { asker: second, settings }).await;
+        assert!(matches!(world.asked().await[..], [Ask::Page { asker, .. }] if asker == second));
+        let (stale, fresh) = (world.job(endpoint), world.job(endpoint));
+        world.tell(page(first, stale)).await;
+        assert!(world.reported().await.is_empty());
+        let expected = fresh.seq;
+        world.tell(page(second, fresh)).await;
+        assert_eq!(world.reported().await.iter().map(|job| job.seq).collect::<Vec<_>>(), [expected]);
         world.end().await;
     });
 }

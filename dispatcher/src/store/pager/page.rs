@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use angarium_entity::delivery::{self, Status};
-use angarium_entity::{DeliveryId, EndpointId, Timestamp, event};
+use angarium_entity::{DeliveryId, Timestamp, event};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
 
+use super::Asker;
 use crate::actor::hub::PageRead;
 use crate::job::Job;
 use crate::store::sql;
@@ -72,7 +73,7 @@ const NEXT_DUE: &str = "\
 /// What to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    pub(super) endpoint: EndpointId,
+    pub(super) asker: Asker,
     pub(super) shard: i32,
     /// Rows of each kind.
     pub(super) limit: usize,
@@ -88,7 +89,8 @@ pub(super) async fn read(
     wanted: Wanted,
     now: Timestamp,
 ) -> Result<(PageRead, Vec<DeliveryId>), DbErr> {
-    let Wanted { endpoint, shard, limit, strict, bytes_max } = wanted;
+    let Wanted { asker, shard, limit, strict, bytes_max } = wanted;
+    let endpoint = asker.endpoint;
     let query = |text: &str, values: Vec<sea_orm::Value>| {
         Statement::from_sql_and_values(db.get_database_backend(), text, values)
     };
@@ -116,7 +118,7 @@ pub(super) async fn read(
     let events = sql::find_by_uuids::<event::Entity>(db, event::Column::Id, events).await?;
     let events: HashMap<_, _> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
     let jobs = rows.iter().filter_map(|row| Some(Job::new(row, events.get(&row.event_id)?.clone()))).collect();
-    Ok((PageRead { endpoint, jobs, full, next_due }, orphans))
+    Ok((PageRead { asker, jobs, full, next_due }, orphans))
 }
 
 /// A row and the bytes of its payload.
