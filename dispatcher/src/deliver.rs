@@ -24,8 +24,25 @@ use crate::{Span, Tracer};
 
 const GONE: &str = "The endpoint answered 410 Gone: it wants no more deliveries. Resume it to try again.";
 
-/// Makes one attempt. `None` when we failed ourselves: nothing is recorded, the delivery stays as it was.
+/// Makes one attempt. `None` when we failed ourselves: nothing is recorded, the delivery stays as it was. A panic is our
+/// own fault as well, wherever it comes from: it must not break off what else is sent to the endpoint.
 pub(crate) async fn deliver_once(
+    transport: &Transport,
+    clock: &dyn Clock,
+    sealer: &Sealer,
+    tracer: &Tracer,
+    settings: &Settings,
+    job: Job,
+) -> Option<Report> {
+    let (event, delivery, endpoint) = (job.event.id, job.delivery_id, job.endpoint_id);
+    let attempt = AssertUnwindSafe(attempt(transport, clock, sealer, tracer, settings, job));
+    attempt.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(%event, %delivery, %endpoint, "an attempt panicked");
+        None
+    })
+}
+
+async fn attempt(
     transport: &Transport,
     clock: &dyn Clock,
     sealer: &Sealer,
@@ -70,10 +87,7 @@ pub(crate) async fn deliver_once(
         trace_state: trace_state.as_deref(),
     };
     let request = Request { url: settings.url.clone(), headers: head.headers(), body, timeout: settings.timeout };
-    let Ok(answered) = AssertUnwindSafe(transport.send(&request)).catch_unwind().await else {
-        tracing::error!(event = %job.event.id, delivery = %job.delivery_id, endpoint = %job.endpoint_id, "an attempt panicked");
-        return None;
-    };
+    let answered = transport.send(&request).await;
     if let Err(failure) = &answered {
         explain(&job, failure);
         if failure.is_ours {

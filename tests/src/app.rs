@@ -132,10 +132,20 @@ impl TestApp {
         (self.statements.swap(None), answer)
     }
 
-    /// The actor of an endpoint that looks at the clock next dies of a panic. With a request running and nothing else to
-    /// do, that is when the answer comes.
+    /// The actor of an endpoint that looks at the clock next dies of a panic. No answer may come before it has something
+    /// else to do.
     pub fn kill_an_actor(&self) {
-        self.server_clock.arm();
+        self.server_clock.arm(1);
+    }
+
+    /// The attempt whose answer comes next fails of a panic. Nothing else may happen before.
+    pub fn fail_an_attempt(&self) {
+        self.server_clock.arm(1);
+    }
+
+    /// The same, and its actor dies when it hears of that.
+    pub fn kill_an_actor_with_its_attempt(&self) {
+        self.server_clock.arm(2);
     }
 
     /// A receiver that answers 204.

@@ -1,28 +1,28 @@
 //! A clock of which actors die, since nothing that a test may send makes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use angarium_entity::clock::{Clock, ManualClock, Sleep};
 use angarium_entity::{Timestamp, clock::SharedClock};
 
-/// Who looks next from a thread of actors dies of it. A hub hardly ever looks and an endpoint at every step, so that is
-/// an endpoint with something to do.
+/// Who looks next from a thread of actors panics. A hub hardly ever looks and an endpoint at every step, so that is an
+/// endpoint with something to do. An attempt looks when its answer comes, and fails alone; then its endpoint looks.
 #[derive(Clone, Debug)]
 pub struct DeadlyClock {
     clock: ManualClock,
-    is_armed: Arc<AtomicBool>,
+    panics: Arc<AtomicUsize>,
 }
 
 impl DeadlyClock {
     /// Shows what `clock` shows, and harms nobody yet.
     pub fn new(clock: ManualClock) -> Self {
-        Self { clock, is_armed: Arc::default() }
+        Self { clock, panics: Arc::default() }
     }
 
-    /// The next one dies.
-    pub fn arm(&self) {
-        self.is_armed.store(true, Ordering::SeqCst);
+    /// So many looks are deadly.
+    pub fn arm(&self, panics: usize) {
+        self.panics.store(panics, Ordering::SeqCst);
     }
 
     /// For a server.
@@ -35,7 +35,9 @@ impl Clock for DeadlyClock {
     fn now(&self) -> Timestamp {
         let thread = std::thread::current();
         let is_actor = thread.name().is_some_and(|name| name.contains("|arbiter:"));
-        assert!(!is_actor || !self.is_armed.swap(false, Ordering::SeqCst), "a test wants an actor to die");
+        let one_less = |panics: usize| panics.checked_sub(1);
+        let is_deadly = is_actor && self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        assert!(!is_deadly, "a test wants a panic");
         self.clock.now()
     }
 

@@ -2,8 +2,9 @@
 //!
 //! It holds only what the rows can rebuild. It is stopped by dropping its last address, which lets it handle what is in
 //! its mailbox first; a panic ends it too, and then its hub makes another that starts from the rows, once what the dead
-//! one had reported is in them.
+//! one had reported is in them. An attempt that panics fails alone.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,7 +196,13 @@ impl EndpointActor {
         {
             let (is_probe, is_test) = (report.job.is_probe, report.job.event.test);
             let end = End { delivery, ended: report.ended, is_probe, is_test };
-            report.verdict = self.machine.judge(report.attempt.completed_at, end, patience);
+            let judged =
+                catch_unwind(AssertUnwindSafe(|| self.machine.judge(report.attempt.completed_at, end, patience)));
+            let Ok(verdict) = judged else {
+                tracing::error!(%delivery, endpoint = %self.id, "the end of an attempt could not be judged");
+                return self.failed_ourselves(delivery, ctx);
+            };
+            report.verdict = verdict;
         }
         // A pause that the owner wished for goes before.
         if let Some(since) = report.verdict.failing_since

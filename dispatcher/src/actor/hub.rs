@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::endpoint::{self, Configure, EndpointActor, Hear};
 use super::shared::{Setup, Shared};
+use crate::machine::deaths::Deaths;
 use crate::machine::endpoint::Input;
 use crate::machine::wheel::Wheel;
 use crate::schedule::AHEAD;
@@ -43,6 +44,9 @@ pub(crate) struct Hub {
     /// Endpoints that want to look again, such as at the end of a hold. It may last for a day, in which each may be
     /// forgotten and woken any number of times.
     wakes: Wheel,
+    /// Endpoints whose actors have died, by when they may have another; and how often they have died lately.
+    revivals: Wheel,
+    deaths: Deaths,
     timer: Option<(Timestamp, SpawnHandle)>,
     drained: Vec<oneshot::Sender<()>>,
     /// Reads of what skips the line that are under way, and what was recorded since they began: they may still show that
@@ -96,6 +100,8 @@ impl Hub {
             awake_max: setup.awake_max,
             wheel: Wheel::default(),
             wakes: Wheel::default(),
+            revivals: Wheel::default(),
+            deaths: Deaths::default(),
             timer: None,
             drained: Vec::new(),
             express_reads: 0,
@@ -146,7 +152,8 @@ impl Hub {
 
     /// Wakes the hub when the next endpoint is due.
     fn arm_timer(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.wheel.next_at().into_iter().chain(self.wakes.next_at()).min() else { return };
+        let wheels = [&self.wheel, &self.wakes, &self.revivals];
+        let Some(next) = wheels.into_iter().filter_map(Wheel::next_at).min() else { return };
         if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
             return;
         }
@@ -167,6 +174,9 @@ impl Hub {
         // Who wished for a later time as well says so again when it has looked.
         for endpoint in self.wakes.take_due(now) {
             self.tell(endpoint, Input::Tick);
+        }
+        for endpoint in self.revivals.take_due(now) {
+            self.revive(endpoint, now);
         }
         self.arm_timer(ctx);
     }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 const ONE_AT_A_TIME: [(&str, &str); 2] = [("ANGARIUM_ARBITERS", "1"), ("ANGARIUM_IN_FLIGHT_MAX", "1")];
 /// A dead one is left alone for so long.
 const REVIVED_AFTER: Duration = Duration::from_secs(5);
+/// What failed without the receiver is repeated after so long.
+const PAUSED_FOR: Duration = Duration::from_secs(10);
 
 async fn subscribe(app: &TestApp, event_type: &str, receiver: &Receiver, ordering: &str) {
     let endpoint = json!({ "create": { "url": receiver.url(), "ordering": ordering } });
@@ -56,7 +58,7 @@ async fn dies_with_an_answer(backend: Backend, ordering: &str) {
     }
     receiver.expect_requests(1).await;
     let before = awake(&app).await;
-    app.kill_an_actor();
+    app.kill_an_actor_with_its_attempt();
     receiver.let_go(1);
     its_death_is_noticed(&app, before).await;
     // Nothing that comes meanwhile wakes it: it might die of just that, again and again.
@@ -87,6 +89,28 @@ async fn an_actor_that_dies_of_an_answer_repeats_that_one_and_goes_on_in_order_o
     for ordering in ["FIFO", "STRICT"] {
         dies_with_an_answer(Backend::Postgres, ordering).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_panics_fails_alone_and_is_repeated_after_a_pause() {
+    let app = TestApp::start_with(Backend::Sqlite, &[("ANGARIUM_ARBITERS", "1")]).await;
+    let receiver = app.receiver().await;
+    receiver.hang();
+    let endpoint = json!({ "create": { "url": receiver.url(), "ordering": "NONE", "maxInFlight": 3 } });
+    builder::subscribe(&app.api, json!({ "eventTypes": ["invoice.paid"], "endpoint": endpoint })).await;
+    for n in 0..3 {
+        app.publish(json!(n)).await;
+    }
+    receiver.expect_requests(3).await;
+    let before = awake(&app).await;
+    app.fail_an_attempt();
+    receiver.let_go(100);
+    app.deliveries_in("SUCCEEDED", 2).await;
+    assert_eq!((awake(&app).await, receiver.received().len()), (before, 3), "nothing was broken off");
+    app.clock.advance(PAUSED_FOR);
+    all_succeed(&app, 3).await;
+    assert_eq!(receiver.received().len(), 4);
+    app.end().await;
 }
 
 /// How many sessions wait for an advisory lock.

@@ -1,7 +1,6 @@
 //! Facts: answers of the store, and what the endpoints tell their hub.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use angarium_entity::{EndpointId, Timestamp};
@@ -9,14 +8,11 @@ use angarium_entity::{EndpointId, Timestamp};
 use super::super::endpoint::{Configure, Hear};
 use super::{Hub, Stub};
 use crate::job::Job;
+use crate::machine::deaths::PAUSE_MIN;
 use crate::machine::endpoint::Input;
 use crate::settings::Settings;
 use crate::store::completion::Recorded;
 use crate::store::pager::Asker;
-
-/// An endpoint whose actor has died is woken again after this, and not before: one that dies of what waits for it would
-/// die again with every hint.
-const REVIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The settings of an endpoint; none when it is gone or cannot be used.
 #[derive(Message)]
@@ -131,9 +127,13 @@ impl Handler<Died> for Hub {
     type Result = ();
 
     fn handle(&mut self, Died(endpoint): Died, ctx: &mut Self::Context) {
-        tracing::error!(%endpoint, "the actor of an endpoint has died; it starts again from the rows");
+        let now = self.shared.clock.now();
+        let pause = self.deaths.died(now, endpoint);
+        let after = tracing::field::debug(pause);
+        tracing::error!(%endpoint, after, "the actor of an endpoint has died; it starts again from the rows");
         self.endpoints.remove(&endpoint);
-        self.revive_later(endpoint, ctx);
+        self.revivals.set(now + pause, endpoint);
+        self.arm_timer(ctx);
     }
 }
 
@@ -146,15 +146,14 @@ impl Hub {
         self.endpoints.get_mut(&endpoint).filter(|stub| stub.number == actor)
     }
 
-    fn revive_later(&self, endpoint: EndpointId, ctx: &mut Context<Self>) {
-        let sleep = self.shared.clock.sleep(REVIVE_AFTER);
-        ctx.spawn(sleep.into_actor(self).map(move |(), hub, ctx| {
-            if hub.shared.revive(endpoint) {
-                hub.tell(endpoint, Input::Kicked);
-            } else {
-                hub.revive_later(endpoint, ctx);
-            }
-        }));
+    /// Lets an endpoint live again, unless something that its dead actor had reported is not durable yet.
+    pub(super) fn revive(&mut self, endpoint: EndpointId, now: Timestamp) {
+        if self.shared.revive(endpoint) {
+            self.deaths.revived(now, endpoint);
+            self.tell(endpoint, Input::Kicked);
+        } else {
+            self.revivals.set(now + PAUSE_MIN, endpoint);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ impl Hub {
         let now = self.shared.clock.now();
         self.endpoints.retain(|_, stub| stub.idle_since().is_none_or(|since| since + IDLE_TIMEOUT > now));
         self.shared.tallies.borrow_mut().prune(now);
+        self.deaths.prune(now);
         self.crowd = self.awake_max;
         let sleep = self.shared.clock.sleep(LOOK_EVERY);
         ctx.spawn(sleep.into_actor(self).map(|(), hub, ctx| hub.passivate(ctx)));

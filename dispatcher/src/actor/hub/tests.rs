@@ -345,3 +345,25 @@ fn what_an_actor_had_asked_for_is_not_told_to_its_successor() {
         world.end().await;
     });
 }
+
+#[test]
+fn who_dies_again_and_again_is_left_alone_for_longer_each_time_and_one_that_has_lived_for_long_is_not() {
+    System::new().block_on(async {
+        let world = World::new(1);
+        let endpoint = EndpointId::new(NOW);
+        let second = Duration::from_secs(1);
+        world.kick(endpoint).await;
+        for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
+            world.tell(Kill(endpoint)).await;
+            assert_eq!(world.observe().await.endpoints, 0);
+            world.kick(endpoint).await;
+            assert_eq!(world.advance(second * (pause - 1)).await.endpoints, 0, "{pause}");
+            assert_eq!(world.advance(second).await.endpoints, 1, "{pause}");
+        }
+        assert_eq!(world.advance(second * 600).await.endpoints, 1);
+        world.tell(Kill(endpoint)).await;
+        world.observe().await;
+        assert_eq!(world.advance(second * 5).await.endpoints, 1);
+        world.end().await;
+    });
+}
