@@ -144,7 +144,7 @@ impl Schedule {
             held?.relies_on = note.says;
         } else if self.is_fenced(redis, note.epoch) {
         } else if self.is_lost(redis, generation) {
-            *read = lose(held?, *attempts);
+            *read = Some(lose(held?, *attempts));
         } else {
             *overwrote |= redis.epoch > note.epoch;
             redis.says = note.says;
@@ -165,7 +165,7 @@ impl Schedule {
             redis.epoch = held.epoch;
             (held.generation, held.relies_on) = (redis.generation, redis.says);
         } else {
-            *read = lose(held, *attempts);
+            *read = Some(lose(held, *attempts));
         }
         Some(())
     }
@@ -189,7 +189,7 @@ impl Schedule {
         let held = held.as_mut()?;
         if self.is_fenced(redis, held.epoch) {
         } else if self.is_lost(redis, held.generation) {
-            *read = lose(held, *attempts);
+            *read = Some(lose(held, *attempts));
         } else {
             *missed |= redis.says < held.relies_on;
             held.told = held.told.max(redis.says);
@@ -199,9 +199,9 @@ impl Schedule {
 }
 
 /// A schedule is not there: the rows are read, to make it again.
-fn lose(held: &mut Held, attempts: u8) -> Option<(u8, u8)> {
+fn lose(held: &mut Held, attempts: u8) -> (u8, u8) {
     (held.generation, held.relies_on) = (None, attempts);
-    Some((held.epoch, attempts))
+    (held.epoch, attempts)
 }
 
 impl World {
