@@ -180,6 +180,8 @@ pub struct Injected {
     pub hit: Hit,
     /// Whether requests that ran then, or whose results were not durable yet, may be repeated.
     pub excuses_repeats: bool,
+    /// How long after `to` what was sent meanwhile may still come, although its sender has given it up.
+    pub comes_late: Duration,
     /// How long after `to` deliveries may arrive late.
     pub allowance: Duration,
 }

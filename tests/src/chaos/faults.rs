@@ -175,7 +175,9 @@ impl Fault {
             Self::Kill | Self::TerminateBackends | Self::FlushRedis => from + 1,
             _ => mended.unwrap_or_else(|| cluster.clock.now()),
         };
-        Injected { what, from, to, hit, excuses_repeats, allowance }
+        // Where packets vanish, TCP waits twice as long before each time that it sends them again (RFC 6298, section 5.5).
+        let comes_late = if let Self::PullOut(time) = self { time } else { Duration::ZERO };
+        Injected { what, from, to, hit, excuses_repeats, comes_late, allowance }
     }
 }
 

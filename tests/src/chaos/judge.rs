@@ -183,7 +183,7 @@ const UNDER_WAY: Duration = Duration::from_millis(100);
 fn excuses(fault: &Injected, receipt: &Receipt, limits: &Limits) -> bool {
     let answered = receipt.answered.map_or(Micros::MAX, |(at, _)| at);
     fault.excuses_repeats
-        && receipt.at <= fault.to + micros(UNDER_WAY + limits.patience / 10)
+        && receipt.at <= fault.to + micros(UNDER_WAY + fault.comes_late + limits.patience / 10)
         && answered >= fault.from.saturating_sub(micros(DURABLE_WITHIN + limits.patience / 10))
 }
 

@@ -80,6 +80,7 @@ fn run() -> Evidence {
         to: killed + 1,
         hit: Hit::BrokenOff,
         excuses_repeats: true,
+        comes_late: Duration::ZERO,
         allowance: Duration::from_millis(50),
     });
     evidence
@@ -144,8 +145,9 @@ fn a_delivery_that_is_doubled_is_found() {
 #[test]
 fn a_delivery_that_a_crash_has_doubled_is_counted_and_excused_only_near_the_crash() {
     // Within 0.4 s everything is near a crash, whose results may take 2 s to be durable; so the crash is moved.
-    let excused = |from: Micros| {
+    let excused = |from: Micros, comes_late: Duration| {
         let mut evidence = run();
+        evidence.faults[0].comes_late = comes_late;
         let place = place(&evidence, 30, ANY);
         let again = Receipt { at: 5_000_000, answered: Some((5_001_000, 204)), ..evidence.received[place].clone() };
         evidence.received.push(again);
@@ -154,11 +156,14 @@ fn a_delivery_that_a_crash_has_doubled_is_counted_and_excused_only_near_the_cras
         assert_eq!(judgement.duplicates, 1);
         !judgement.findings.iter().any(|finding| finding.about == Some((event(30), ANY)))
     };
-    assert!(excused(303_000), "it was just answered");
-    assert!(excused(2_200_000), "its result may not have been durable");
-    assert!(!excused(2_400_000), "its result had to be durable");
-    assert!(excused(250_000), "it was under way");
-    assert!(!excused(150_000), "it had not come yet");
+    let (at_once, late) = (Duration::ZERO, Duration::from_millis(60));
+    assert!(excused(303_000, at_once), "it was just answered");
+    assert!(excused(2_200_000, at_once), "its result may not have been durable");
+    assert!(!excused(2_400_000, at_once), "its result had to be durable");
+    assert!(excused(250_000, at_once), "it was under way");
+    assert!(!excused(150_000, at_once), "it had not come yet");
+    assert!(excused(150_000, late), "packets that vanished were sent once more");
+    assert!(!excused(130_000, late), "they would have been sent by then");
 }
 
 #[test]
