@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{CNAME, SOA};
@@ -24,6 +25,8 @@ pub enum Reply {
     Alias(&'static str),
     /// To the question for IPv4 addresses the first, and to that for IPv6 addresses the second.
     Halves(Box<[Reply; 2]>),
+    /// These, so much later. They may be remembered for an hour.
+    Late(Vec<IpAddr>, Duration),
     /// Only this code.
     Code(ResponseCode),
     /// That the name does not exist, which may be remembered for so many seconds.
@@ -118,10 +121,15 @@ fn fqdn(name: &str) -> Name {
 
 async fn serve(socket: UdpSocket, script: Arc<Mutex<Script>>, asked: Arc<Mutex<Vec<String>>>) {
     let mut buffer = [0; 4096];
+    let socket = Arc::new(socket);
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
         let question = Message::from_vec(&buffer[..length]).expect("a question");
-        if let Some(answer) = answer(&question, &script, &asked, false) {
-            let _ = socket.send_to(&answer.to_vec().expect("it is whole"), from).await;
+        if let Some((answer, delay)) = answer(&question, &script, &asked, false) {
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let _ = socket.send_to(&answer.to_vec().expect("it is whole"), from).await;
+            });
         }
     }
 }
@@ -137,7 +145,8 @@ async fn serve_tcp(listener: TcpListener, script: Arc<Mutex<Script>>, asked: Arc
                     return;
                 }
                 let question = Message::from_vec(&bytes).expect("a question");
-                let Some(answer) = answer(&question, &script, &asked, true) else { return };
+                let Some((answer, delay)) = answer(&question, &script, &asked, true) else { return };
+                tokio::time::sleep(delay).await;
                 let bytes = answer.to_vec().expect("it is whole");
                 let length = u16::try_from(bytes.len()).expect("it is short").to_be_bytes();
                 if stream.write_all(&[&length[..], &bytes].concat()).await.is_err() {
@@ -148,7 +157,13 @@ async fn serve_tcp(listener: TcpListener, script: Arc<Mutex<Script>>, asked: Arc
     }
 }
 
-fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>, is_tcp: bool) -> Option<Message> {
+/// The answer to a question, and for how long it is held back.
+fn answer(
+    question: &Message,
+    script: &Mutex<Script>,
+    asked: &Mutex<Vec<String>>,
+    is_tcp: bool,
+) -> Option<(Message, Duration)> {
     let query = question.queries.first().expect("it asks for something").clone();
     let (name, kind) = (query.name().to_lowercase(), query.query_type());
     let mut answer = Message::response(question.metadata.id, OpCode::Query);
@@ -161,6 +176,7 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
     }
     let mut owner = query.name().clone();
     let mut place = name;
+    let mut delay = Duration::ZERO;
     let mut script = script.lock().expect("no test panics here");
     loop {
         let mut reply = match script.get_mut(&place) {
@@ -191,8 +207,12 @@ fn answer(question: &Message, script: &Mutex<Script>, asked: &Mutex<Vec<String>>
             Reply::OverTcp(_) if !is_tcp => answer.metadata.truncation = true,
             Reply::Addresses(addresses) | Reply::OverTcp(addresses) => add(&mut answer, &owner, kind, addresses, 0),
             Reply::Lasting(addresses, seconds) => add(&mut answer, &owner, kind, addresses, seconds),
+            Reply::Late(addresses, after) => {
+                add(&mut answer, &owner, kind, addresses, 3_600);
+                delay = after;
+            }
         }
-        return Some(answer);
+        return Some((answer, delay));
     }
 }
 
