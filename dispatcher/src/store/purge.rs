@@ -12,6 +12,7 @@ use angarium_entity::{
     signing_secret, subscription, subscription_revision, workspace,
 };
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryOrder, QuerySelect, Select, Statement};
 
 use super::replay::delete_plan;
@@ -135,10 +136,12 @@ struct Step {
 }
 
 impl Step {
-    /// The first [`STEP`] rows of `select`; none when there are none.
+    /// The first [`STEP`] rows of `select`, held: a result that is being stored is waited for, and what it has added is
+    /// deleted with them. None when there are none.
     async fn of<E: EntityTrait>(db: &Database, select: Select<E>, id: E::Column) -> Result<Option<Self>, DbErr> {
         let transaction = db.begin().await?;
-        let ids = select.select_only().column(id).limit(STEP).into_tuple().all(&transaction).await?;
+        let held = select.select_only().column(id).limit(STEP).lock(LockType::Update);
+        let ids = held.into_tuple().all(&transaction).await?;
         Ok(Some(Self { transaction, ids }).filter(|step| !step.ids.is_empty()))
     }
 
