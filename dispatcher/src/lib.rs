@@ -36,6 +36,13 @@
 //! result is durable: the row says that the delivery is open, and the first sweep of the next start (or the next sweep,
 //! every 15 s) finds it. What was being sent is sent again, with the same `webhook-id`.
 //!
+//! An attempt that panics fails alone, as our own fault. An actor that panics is made anew from the rows after five seconds,
+//! or longer each time up to ten minutes, and not before what it had reported is durable; a hub that panics ends the process.
+//!
+//! # What memory costs
+//! Endpoints that work, and not all there are: who has been idle for a minute is forgotten, and when more than
+//! [`config::AWAKE_MAX`] of a thread are awake, who has been idle for twelve seconds (`actor::hub::rest`).
+//!
 //! # Deliberately absent
 //! A claim in the rows: an endpoint is served by one actor of one node, which has the lease of its shard, so nothing needs
 //! to be marked as taken, and nothing has to be freed after a crash. "In flight" is seen live and never stored.

@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use angarium_entity::clock::ManualClock;
-use angarium_entity::delivery::Status;
 use angarium_entity::endpoint::Ordering;
-use angarium_entity::json::StringList;
 use angarium_entity::sealer::Sealer;
-use angarium_entity::{EventId, SubscriptionId, WorkspaceId, endpoint_health, event};
+use angarium_entity::{SubscriptionId, WorkspaceId, endpoint_health};
 use tokio::sync::mpsc;
 
 use super::super::JobMemory;
@@ -16,6 +14,7 @@ use super::*;
 use crate::cluster::Ownership;
 use crate::job::Job;
 use crate::machine::breaker::Patience;
+use crate::machine::endpoint::tests::job;
 use crate::machine::endpoint::{Hold, Rules};
 use crate::report::Report;
 use crate::settings::Settings;
@@ -182,34 +181,7 @@ impl World {
 
     fn job(&mut self, endpoint: EndpointId) -> Job {
         self.next_seq += 1;
-        let event = event::Model {
-            id: EventId::new(NOW),
-            workspace_id: self.workspace,
-            event_type: "x".to_owned(),
-            payload: "{}".to_owned(),
-            channels: StringList::default(),
-            idempotency_key: None,
-            occurred_at: NOW,
-            test: false,
-            created_at: NOW,
-            sealed: None,
-            trace_parent: None,
-            trace_state: None,
-        };
-        Job {
-            delivery_id: DeliveryId::new(NOW),
-            endpoint_id: endpoint,
-            subscription_id: self.subscription,
-            seq: self.next_seq,
-            ready_at: NOW,
-            timed: false,
-            status: Status::Pending,
-            attempt_count: 0,
-            round: 1,
-            round_attempts: 0,
-            is_probe: false,
-            event: Arc::new(event),
-        }
+        Job { endpoint_id: endpoint, subscription_id: self.subscription, ..job(self.next_seq) }
     }
 
     /// One more for the endpoint. It fails without a request as soon as there is a grant for it.

@@ -19,7 +19,7 @@ const STRICT: Rules = Rules { ordering: Ordering::Strict, ..FIFO };
 const FIFO: Rules =
     Rules { ordering: Ordering::Fifo, max_in_flight: 1, rate_limit: None, hold: Hold::No, patience: PATIENCE };
 
-pub(super) fn job(seq: i64) -> Job {
+pub(crate) fn job(seq: i64) -> Job {
     let event = event::Model {
         id: EventId::new(NOW),
         workspace_id: WorkspaceId::new(NOW),
